@@ -1,0 +1,77 @@
+/* Linked lists built, reversed and dropped in random order; a window of them stays alive. SPDX: MIT OR Apache-2.0
+ *
+ *   --slots N    lists alive at once (640)
+ *   --length N   longest list; lengths are uniform in 1..N (10000)
+ *   --rounds N   lists built in all (7000)
+ */
+#include "bench.h"
+
+typedef struct cell {
+    struct cell *next;
+    uint64_t key, value;
+} cell;
+
+static cell *build(uint64_t length, uint64_t *random) {
+    cell *head = NULL;
+    for (uint64_t k = 0; k < length; k++) {
+        cell *c = ALLOC_RAW(sizeof *c);
+        c->next = head;
+        c->key = k;
+        c->value = bench_random(random);
+        head = c;
+    }
+    return head;
+}
+
+static uint64_t walk(const cell *c) {
+    uint64_t sum = 0;
+    for (; c; c = c->next) sum += c->key ^ c->value;
+    return sum;
+}
+
+static cell *reverse(cell *c) {
+    cell *done = NULL;
+    while (c) {
+        cell *next = c->next;
+        c->next = done;
+        done = c;
+        c = next;
+    }
+    return done;
+}
+
+static void destroy(cell *c) {
+    while (HAS_FREE && c) {
+        cell *next = c->next;
+        FREE(c);
+        c = next;
+    }
+}
+
+static cell *slots[65536];
+
+int main(int argc, char **argv) {
+    uint64_t count = (uint64_t)bench_option(argc, argv, "--slots", 640);
+    uint64_t longest = (uint64_t)bench_option(argc, argv, "--length", 10000);
+    uint64_t rounds = (uint64_t)bench_option(argc, argv, "--rounds", 7000);
+    if (count < 1 || count > 65536 || longest < 1) {
+        fprintf(stderr, "list: --slots is 1 to 65536 and --length at least 1\n");
+        return 2;
+    }
+    uint64_t random = 88172645463325252u, checksum = 0;
+    bench_init();
+    bench_start();
+    for (uint64_t round = 0; round < rounds; round++) {
+        uint64_t slot = round < count ? round : bench_random(&random) % count;
+        destroy(slots[slot]);
+        slots[slot] = build(1 + bench_random(&random) % longest, &random);
+        if (round % 4 == 0) slots[slot] = reverse(slots[slot]);
+    }
+    bench_stop();
+    for (uint64_t slot = 0; slot < count; slot++) checksum = bench_mix(checksum, walk(slots[slot]));
+    bench_start();
+    for (uint64_t slot = 0; slot < count; slot++) destroy(slots[slot]);
+    bench_stop();
+    bench_report("list", checksum);
+    return 0;
+}

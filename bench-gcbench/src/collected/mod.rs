@@ -1,0 +1,21 @@
+//! `Gc` everywhere: nothing is freed.
+
+mod gcbench;
+mod hashmap;
+mod list;
+mod xml;
+
+/// Runs the program that the first argument names.
+pub fn main() -> std::process::ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("gcbench") => gcbench::main(),
+        Some("list") => list::main(),
+        Some("hashmap") => hashmap::main(),
+        Some("xml") => xml::main(),
+        _ => {
+            eprintln!("the first argument is one of gcbench, list, hashmap, xml");
+            return std::process::ExitCode::from(2);
+        }
+    }
+    std::process::ExitCode::SUCCESS
+}

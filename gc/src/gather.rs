@@ -1,0 +1,154 @@
+//! Collects the roots of a cycle: ranges to scan, and single words from where memory cannot be scanned in place.
+
+use crate::finalize;
+use crate::heap::{layout, own};
+use crate::mark::shared::{Range, Scope};
+use crate::pins;
+use crate::roots::kernel::Unseen;
+use crate::roots::{self, RootKind, RootsConfig};
+use crate::sys::scratch::{self, ScratchVec};
+use crate::world::StoppedWorld;
+
+/// Memory for the roots of one cycle, reused by the next.
+pub struct Gathered {
+    ranges: ScratchVec<Range>,
+    words: ScratchVec<usize>,
+    own: ScratchVec<(usize, usize)>,
+    unseen: Unseen,
+    #[cfg(feature = "paranoid")]
+    copy: ScratchVec<usize>,
+}
+
+impl Gathered {
+    /// No roots.
+    pub const fn new() -> Self {
+        Gathered {
+            ranges: ScratchVec::new(),
+            words: ScratchVec::new(),
+            own: ScratchVec::new(),
+            unseen: Unseen::NOTHING,
+            #[cfg(feature = "paranoid")]
+            copy: ScratchVec::new(),
+        }
+    }
+
+    /// The ranges, the collected words among them as the last one.
+    pub fn ranges(&self) -> &[Range] {
+        &self.ranges
+    }
+
+    /// What the kernel holds and could not be read: if anything, no malloc'ed block may be taken for unreachable.
+    pub fn unseen(&self) -> Unseen {
+        self.unseen
+    }
+}
+
+/// Root ranges are cut into pieces of this many bytes, so that markers can share them.
+const PIECE: usize = 256 << 10;
+
+/// Finds all roots. `None` without memory or without /proc; one line says why.
+#[inline(always)]
+pub fn roots(g: &mut Gathered, world: &StoppedWorld, scope: Scope) -> Option<()> {
+    g.ranges.clear();
+    g.words.clear();
+    g.own.clear();
+    let mut ok = true;
+    own::for_each(|lo, hi| ok &= g.own.push((lo, hi)).is_ok());
+    scratch::for_each_mapping(|lo, hi| ok &= g.own.push((lo, hi)).is_ok());
+    g.unseen = Unseen::default();
+    let Gathered {
+        ranges,
+        words,
+        own,
+        unseen,
+        #[cfg(feature = "paranoid")]
+        copy,
+    } = g;
+    let (base, limit) = (layout::base(), layout::limit());
+    let mut take_word = |w: usize| {
+        let plain = w.wrapping_sub(base) < limit;
+        if plain || scope.tagged && (w & ((1 << 47) - 1)).wrapping_sub(base) < limit {
+            return words.push(w).is_ok();
+        }
+        true
+    };
+    let found = roots::enumerate(world, RootsConfig::default(), own, &mut |r| {
+        if r.kind == RootKind::StackObject {
+            ok &= take_word(r.lo);
+            return;
+        }
+        let (lo, hi) = ((r.lo + 7) & !7, r.hi & !7);
+        if lo >= hi {
+            return;
+        }
+        if r.transient {
+            for p in (lo..hi).step_by(8) {
+                // SAFETY: the range is readable until this closure returns, and aligned.
+                ok &= take_word(unsafe { core::ptr::read_volatile(p as *const usize) });
+            }
+            return;
+        }
+        for lo in (lo..hi).step_by(PIECE) {
+            ok &= ranges
+                .push(Range {
+                    lo,
+                    hi: hi.min(lo + PIECE),
+                })
+                .is_ok();
+        }
+    });
+    if let Err(e) = found {
+        // Tried again at every collection, said once.
+        static SAID: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+        if !SAID.swap(true, core::sync::atomic::Ordering::Relaxed) {
+            crate::message!("{e}");
+        }
+        return None;
+    }
+    if scope.tagged {
+        // Malloc'ed blocks are reclaimed: the kernel may be the only one that knows of a block.
+        *unseen = roots::kernel::for_each_word(&mut |w| ok &= take_word(w)).unseen;
+    }
+    finalize::each_root(&mut |w| ok &= take_word(w));
+    pins::each(&mut |w| ok &= take_word(w));
+    let n = words.len();
+    #[cfg(feature = "paranoid")]
+    {
+        ok &= snapshot(ranges, copy);
+    }
+    if n > 0 {
+        let lo = words.as_ptr() as usize;
+        ok &= ranges.push(Range { lo, hi: lo + n * 8 }).is_ok();
+    }
+    ok.then_some(())
+}
+
+/// Replaces the ranges by a copy of their content: what libc and the collector itself write between two mark phases then
+/// makes no difference between their results.
+#[cfg(feature = "paranoid")]
+fn snapshot(ranges: &mut ScratchVec<Range>, copy: &mut ScratchVec<usize>) -> bool {
+    copy.clear();
+    let mut ok = true;
+    for r in ranges.iter() {
+        for p in (r.lo..r.hi).step_by(8) {
+            // SAFETY: root ranges are readable while the world is stopped, and aligned.
+            ok &= copy
+                .push(unsafe { core::ptr::read_volatile(p as *const usize) })
+                .is_ok();
+        }
+    }
+    ranges.clear();
+    let (start, end) = (
+        copy.as_ptr() as usize,
+        copy.as_ptr() as usize + copy.len() * 8,
+    );
+    for lo in (start..end).step_by(PIECE) {
+        ok &= ranges
+            .push(Range {
+                lo,
+                hi: end.min(lo + PIECE),
+            })
+            .is_ok();
+    }
+    ok
+}

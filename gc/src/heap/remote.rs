@@ -1,0 +1,212 @@
+//! Frees by threads that do not own the block: an atomic OR into the block's remote words, batched per word in the
+//! freeing thread, and a stack per owner of the blocks that have some.
+//!
+//! A block enters a stack when its `remote_next` goes from 0 to a link; whoever drains it sets it back to 0 *before*
+//! taking the words, so that a later free lists it again.
+
+use super::block::{Block, valid};
+use super::layout::{BLOCK, GROUPS};
+use super::thread::ThreadHeap;
+use super::{central, class, handoff, lists, registry, runs, sweep};
+use crate::raw::FreeError;
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
+
+/// Bytes freed remotely in collected kinds before a search for empty blocks, at least; a sixteenth of the heap if more.
+const SCAVENGE: usize = 1 << 20;
+static FREED: AtomicUsize = AtomicUsize::new(0);
+static NEXT_SCAVENGE: AtomicUsize = AtomicUsize::new(SCAVENGE);
+
+/// Frees object `index` of `b` remotely. In a critical section.
+pub fn free(heap: &ThreadHeap, b: Block, index: usize) -> Result<(), FreeError> {
+    let w = index / 64;
+    let bit = 1u64 << (index % 64);
+    let word = b.0 as usize * GROUPS + w;
+    if b.free(w).load(Relaxed) & bit != 0 || b.side(w).remote.load(Relaxed) & bit != 0 {
+        return Err(super::double_free(b, index));
+    }
+    if heap.is_empty_heap() {
+        publish(b, w, bit);
+        return Ok(());
+    }
+    if heap.remote_word.load(Relaxed) == word {
+        let bits = heap.remote_bits.load(Relaxed);
+        if bits & bit != 0 {
+            return Err(super::double_free(b, index));
+        }
+        heap.remote_bits.store(bits | bit, Relaxed);
+        return Ok(());
+    }
+    let (last, n) = (
+        heap.remote_word.load(Relaxed),
+        heap.remote_bits.load(Relaxed).count_ones(),
+    );
+    flush(heap);
+    if last != 0 {
+        count(Block((last / GROUPS) as u32), n);
+    }
+    heap.remote_bits.store(bit, Relaxed);
+    heap.remote_word.store(word, Relaxed);
+    Ok(())
+}
+
+/// After a collection a block of a collected kind has no owner who would notice that it became empty: now and then somebody
+/// has to look. Counts a batch of `n` objects of `b`.
+fn count(b: Block, n: u32) {
+    let info = b.info();
+    if info.is_explicit() {
+        return;
+    }
+    let bytes = n as usize * class::SIZE[info.class() as usize] as usize;
+    if FREED.fetch_add(bytes, Relaxed) + bytes >= NEXT_SCAVENGE.load(Relaxed) {
+        FREED.store(0, Relaxed);
+        central::scavenge();
+        NEXT_SCAVENGE.store(SCAVENGE.max(runs::figures().in_use * BLOCK / 16), Relaxed);
+    }
+}
+
+/// Publishes the thread's batch of remote frees.
+pub fn flush(heap: &ThreadHeap) {
+    let word = heap.remote_word.load(Relaxed);
+    if word == 0 {
+        return;
+    }
+    heap.remote_word.store(0, Relaxed);
+    publish(
+        Block((word / GROUPS) as u32),
+        word % GROUPS,
+        heap.remote_bits.load(Relaxed),
+    );
+}
+
+/// With the world stopped: publishes the thread's batch if it is of a collected kind. A thread in the middle of an explicit
+/// free is not in a critical section, but then its batch is not of a collected kind: the remote path is in one.
+pub fn flush_collected(heap: &ThreadHeap) {
+    let word = heap.remote_word.load(Relaxed);
+    let (b, w) = (Block((word / GROUPS) as u32), word % GROUPS);
+    if word != 0 && super::is_collected(b.info().kind()) {
+        heap.remote_word.store(0, Relaxed);
+        // Nobody is told: the sweep that follows takes the words in. Telling could wait for locks of stopped threads.
+        handoff::publish(
+            &b.side(w).remote,
+            &b.head().remote_summary,
+            w,
+            heap.remote_bits.load(Relaxed),
+        );
+    }
+}
+
+fn publish(b: Block, w: usize, bits: u64) {
+    if !handoff::publish(&b.side(w).remote, &b.head().remote_summary, w, bits) {
+        return;
+    }
+    if let Some(heap) = tell_owner(b) {
+        registry::drain_dead(heap);
+    }
+}
+
+/// Makes sure that somebody will look at the block's remote words. The result, if any, is a heap whose thread has ended: the
+/// caller has to see to it that it is drained.
+fn tell_owner(b: Block) -> Option<&'static ThreadHeap> {
+    let info = b.info();
+    let owner = handoff::owner_to_tell(&b.head().owner);
+    let id = owner & 0xffff;
+    let heap = registry::get(id).filter(|_| owner == registry::owner_word(id, info.kind()));
+    let Some(heap) = heap else {
+        if sweep::is_swept(b) {
+            central::push(b, info.kind(), info.class());
+        }
+        return None;
+    };
+    if !handoff::push(&heap.remote.0, &b.head().remote_next, b.0) {
+        return None;
+    }
+    (heap.tid.load(SeqCst) == 0).then_some(heap)
+}
+
+/// The owner takes in what others freed. In a critical section.
+pub fn drain(heap: &ThreadHeap) {
+    if heap.remote.0.load(Relaxed) != 0 && drain_stack(heap) {
+        registry::drain_all_dead();
+    }
+}
+
+/// Empties a heap's stack of blocks with remote frees. True if a block went on to a heap whose thread has ended: then that one
+/// is to be drained as well.
+pub fn drain_stack(heap: &ThreadHeap) -> bool {
+    let mut dead = false;
+    let mut next = handoff::pop_all(&heap.remote.0);
+    while next != 0 && next != handoff::END {
+        let b = Block(next);
+        next = handoff::unlink(&b.head().remote_next);
+        dead |= took_back(heap, b);
+    }
+    dead
+}
+
+/// A block out of a remote stack: drained if it is still this heap's, else passed on. As `drain_stack` returns.
+fn took_back(heap: &ThreadHeap, b: Block) -> bool {
+    let info = b.info();
+    if !info.is_small() {
+        return false;
+    }
+    let (kind, class) = (info.kind(), info.class());
+    let owner = b.head().owner.load(Acquire);
+    if owner != heap.owner[kind as usize].load(Relaxed) {
+        if !sweep::is_swept(b) {
+            return false;
+        }
+        if heap.tid.load(Relaxed) == 0 && owner == registry::owner_word(heap.id.load(Relaxed), kind)
+        {
+            central::abandon(b);
+            return false;
+        }
+        // Whoever freed something while it was in this stack told nobody.
+        return b.head().remote_summary.load(SeqCst) != 0 && tell_owner(b).is_some();
+    }
+    sweep::ensure_swept(b);
+    drain_block(b);
+    let h = b.head();
+    let current = heap.cache(kind, class).block() == b;
+    if current || h.summary.load(Relaxed) == 0 {
+        return false;
+    }
+    if h.used.load(Relaxed) == 0 {
+        if h.listed.load(Relaxed) == lists::LOCAL {
+            lists::unlink(heap, b, kind, class);
+        }
+        central::release(b);
+    } else if h.listed.load(Relaxed) == lists::UNLISTED {
+        lists::push(heap, b, kind, class);
+    }
+    false
+}
+
+/// Moves the block's remote words into its free words. By its owner, or by whoever has it to himself.
+pub fn drain_block(b: Block) {
+    let h = b.head();
+    let mut words = handoff::take_summary(&h.remote_summary);
+    if words == 0 {
+        return;
+    }
+    let capacity = class::CAPACITY[b.info().class() as usize] as usize;
+    let mut summary = h.summary.load(Relaxed);
+    let mut used = h.used.load(Relaxed);
+    while words != 0 {
+        let w = words.trailing_zeros() as usize;
+        words &= words - 1;
+        let bits = handoff::take_bits(&b.side(w).remote) & valid(capacity, w);
+        let free = b.free(w).load(Relaxed);
+        let fresh = bits & !free;
+        b.free(w).store(free | bits, Relaxed);
+        if free | bits != 0 {
+            summary |= 1 << w;
+        }
+        used -= fresh.count_ones();
+    }
+    h.summary.store(summary, Relaxed);
+    b.set_full(summary == 0);
+    h.used.store(used, Release);
+}

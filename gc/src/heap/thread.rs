@@ -1,0 +1,140 @@
+//! A thread's heap: the caches from which it allocates without synchronisation, and the lists of its blocks.
+
+use super::block::Block;
+use super::class::CLASSES;
+use crate::kind::{KINDS, Kind};
+use crate::world::CriticalFlags;
+use core::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Free slots of one bitmap word, taken from a block. Only the owning thread writes it; the collector reads it with the
+/// thread stopped.
+#[repr(C, align(32))]
+pub struct Cache {
+    /// Slots left; bit i is object `64 * word + i` of the block.
+    pub bits: AtomicU64,
+    /// Address of slot 0 of the word.
+    pub base: AtomicUsize,
+    /// `block * GROUPS + word`; 0 for none.
+    pub word: AtomicUsize,
+    /// Object size in bytes.
+    pub size: AtomicU32,
+    /// The slots may hold old content.
+    pub dirty: AtomicU32,
+}
+
+/// The heap of one thread.
+#[repr(C, align(64))]
+pub struct ThreadHeap {
+    /// First, so that the signal handler finds it.
+    pub flags: CriticalFlags,
+    /// Index in the registry; 0 is the shared empty heap.
+    pub id: AtomicU32,
+    /// Remote frees not flushed yet: bits of one remote word.
+    pub remote_bits: AtomicU64,
+    /// `block * GROUPS + word` of `remote_bits`; 0 for none.
+    pub remote_word: AtomicUsize,
+    /// For each kind, the value of `Head::owner` in this thread's blocks.
+    pub owner: [AtomicU32; KINDS],
+    /// Slow-path allocations left until the next forced collection (zeal).
+    pub zeal: AtomicU32,
+    /// Bytes taken from collected blocks, less those freed, that are not yet added to the global count.
+    pub unreported: AtomicIsize,
+    /// Bytes taken, ever.
+    pub taken: AtomicU64,
+    /// Kernel thread id.
+    pub tid: AtomicU32,
+    /// Next dead heap.
+    pub next_dead: AtomicU32,
+    /// The caches.
+    pub caches: [[Cache; CLASSES]; KINDS],
+    /// Owned blocks with free words that are not current, per kind and class.
+    pub partial: [[AtomicU32; CLASSES]; KINDS],
+    /// On a line of its own: blocks of this thread with remote frees, a stack linked by `Head::remote_next`.
+    pub remote: Padded,
+}
+
+/// A word that other threads write, away from what the owner uses.
+#[repr(C, align(128))]
+pub struct Padded(pub AtomicU32);
+
+impl Cache {
+    /// Holds nothing.
+    pub const EMPTY: Cache = Cache {
+        bits: AtomicU64::new(0),
+        base: AtomicUsize::new(0),
+        word: AtomicUsize::new(0),
+        size: AtomicU32::new(0),
+        dirty: AtomicU32::new(0),
+    };
+
+    /// The block it takes slots from.
+    pub fn block(&self) -> Block {
+        Block((self.word.load(Relaxed) / super::layout::GROUPS) as u32)
+    }
+}
+
+impl ThreadHeap {
+    /// A heap with nothing in it and an owner word that no block has.
+    pub const fn new() -> Self {
+        ThreadHeap {
+            flags: CriticalFlags::new(),
+            id: AtomicU32::new(0),
+            remote_bits: AtomicU64::new(0),
+            remote_word: AtomicUsize::new(0),
+            owner: [const { AtomicU32::new(OWNS_NOTHING) }; KINDS],
+            zeal: AtomicU32::new(0),
+            unreported: AtomicIsize::new(0),
+            taken: AtomicU64::new(0),
+            tid: AtomicU32::new(0),
+            next_dead: AtomicU32::new(0),
+            caches: [const { [const { Cache::EMPTY }; CLASSES] }; KINDS],
+            partial: [const { [const { AtomicU32::new(0) }; CLASSES] }; KINDS],
+            remote: Padded(AtomicU32::new(0)),
+        }
+    }
+
+    /// The cache of a kind and class.
+    #[inline(always)]
+    pub fn cache(&self, kind: Kind, class: u8) -> &Cache {
+        // SAFETY: `kind < KINDS` by its type; classes come from the class tables or from an info word written from them,
+        // so they are below CLASSES.
+        unsafe {
+            self.caches
+                .get_unchecked(kind as usize)
+                .get_unchecked(class as usize)
+        }
+    }
+
+    /// Calls `f(block, free word, bits)` for every cache that holds slots. With the thread stopped.
+    pub fn each_cached(&self, mut f: impl FnMut(Block, &AtomicU64, u64)) {
+        for cache in self.caches.iter().flatten() {
+            let (word, bits) = (cache.word.load(Relaxed), cache.bits.load(Relaxed));
+            if word != 0 && bits != 0 {
+                f(
+                    cache.block(),
+                    cache.block().free(word % super::layout::GROUPS),
+                    bits,
+                );
+            }
+        }
+    }
+
+    /// True for the shared heap of threads that have none.
+    #[inline(always)]
+    pub fn is_empty_heap(&self) -> bool {
+        self.id.load(Relaxed) == 0
+    }
+}
+
+/// Owner word of the empty heap, of blocks that are free or being swept, and of large objects: no thread has it.
+pub const NO_OWNER: u32 = u32::MAX;
+
+/// In [`ThreadHeap::owner`] of a heap that has no blocks: no block has it.
+pub const OWNS_NOTHING: u32 = u32::MAX - 1;
+
+/// The heap of threads that have none: every cache empty, so that allocation takes the slow path. Never written.
+pub static EMPTY: ThreadHeap = ThreadHeap::new();
+
+/// The heap of threads that gave theirs back because they end. As [`EMPTY`], but only an allocation, not a free, gives such a
+/// thread a heap again: nobody may be left to give that one back.
+pub static ENDED: ThreadHeap = ThreadHeap::new();

@@ -1,0 +1,19 @@
+//! Models of the lock-free protocols, checked by loom in every order that the memory model allows:
+//! `RUSTFLAGS="--cfg loom" cargo test -p dunegc --release --lib loom`.
+#![allow(dead_code)]
+
+#[path = "../heap/cursor.rs"]
+mod cursor;
+#[path = "../mark/deque.rs"]
+mod deque;
+#[path = "../heap/handoff.rs"]
+mod handoff;
+#[path = "../mark/phase.rs"]
+mod phase;
+
+#[cfg(test)]
+mod freeing;
+#[cfg(test)]
+mod marking;
+#[cfg(test)]
+mod sweeping;

@@ -1,0 +1,93 @@
+//! Packets of grey objects: what markers keep their work in and hand to each other.
+
+use crate::heap::own;
+use crate::sys::lock::Lock;
+use crate::sys::mem;
+use core::cell::UnsafeCell;
+use core::ptr;
+
+/// Entries of a packet.
+pub const ENTRIES: usize = 510;
+
+/// A stack of grey entries, one page long. Reached through raw pointers by exactly one marker at a time: it belongs to
+/// the marker that holds it, or to the deque that it lies in.
+#[repr(C)]
+pub struct Packet {
+    /// Next packet in a private list or the pool.
+    pub next: *mut Packet,
+    /// Entries used.
+    pub len: usize,
+    /// The entries.
+    pub entries: [u64; ENTRIES],
+}
+
+const _: () = assert!(size_of::<Packet>() == mem::PAGE);
+
+/// Packets mapped at a time.
+const CHUNK: usize = 64;
+
+struct Pool {
+    free: UnsafeCell<*mut Packet>,
+}
+
+// SAFETY: packets in the pool are reached through the lock around it only.
+unsafe impl Send for Pool {}
+
+static POOL: Lock<Pool> = Lock::new(Pool {
+    free: UnsafeCell::new(ptr::null_mut()),
+});
+
+/// An empty packet; null without memory.
+pub fn take() -> *mut Packet {
+    let mut pool = POOL.lock();
+    let free = pool.free.get_mut();
+    if free.is_null() {
+        let p = mem::map(CHUNK * mem::PAGE).cast::<Packet>();
+        if p.is_null() {
+            return p;
+        }
+        own::add(p as usize, CHUNK * mem::PAGE);
+        for i in 0..CHUNK {
+            // SAFETY: packet `i` lies in the fresh mapping, which is CHUNK pages long.
+            unsafe {
+                let q = p.add(i);
+                (*q).next = *free;
+                *free = q;
+            }
+        }
+    }
+    let p = *free;
+    // SAFETY: packets in the pool are mapped and belong to nobody else.
+    unsafe {
+        *free = (*p).next;
+        (*p).next = ptr::null_mut();
+        (*p).len = 0;
+    }
+    p
+}
+
+/// Gives a packet back.
+///
+/// # Safety
+/// `p` came from [`take`] and nobody else holds it.
+pub unsafe fn put(p: *mut Packet) {
+    let mut pool = POOL.lock();
+    let free = pool.free.get_mut();
+    // SAFETY: by this function's contract `p` is a packet of the caller's own.
+    unsafe { (*p).next = *free };
+    *free = p;
+}
+
+/// For the fork protocol: the pool's lock.
+pub fn acquire() {
+    POOL.acquire();
+}
+
+/// Releases the pool's lock.
+///
+/// # Safety
+/// After [`acquire`], in the same thread or its copy in a fork child.
+pub unsafe fn release() {
+    // SAFETY: by this function's contract.
+    unsafe { POOL.release() }
+}

@@ -1,0 +1,64 @@
+//! Walks over all marked objects: completing a phase in which a marker had no memory for grey objects, and taking marks
+//! back.
+
+use super::marker::{Marker, Tally};
+use super::shared::Shared;
+use crate::heap::block::{Block, State, words};
+use crate::heap::{class, runs};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// If the phase overflowed, scans every marked object again, until nothing overflows. `None` if there is no memory for
+/// even one packet.
+pub fn complete(shared: &Shared, tally: &mut Tally) -> Option<()> {
+    while shared.take_overflow() {
+        let mut m = Marker::new(shared, 0, true)?;
+        for i in 1..runs::frontier() {
+            let b = Block(i as u32);
+            let info = b.info();
+            if !shared.scans(info.kind()) {
+                continue;
+            }
+            match info.state() {
+                State::Small => {
+                    let class = info.class() as usize;
+                    let size = class::SIZE[class] as usize;
+                    for w in 0..words(class::CAPACITY[class] as usize) {
+                        let mut marked = b.mark_word(w);
+                        while marked != 0 {
+                            let i = w * 64 + marked.trailing_zeros() as usize;
+                            marked &= marked - 1;
+                            m.range(b.addr() + i * size, b.addr() + (i + 1) * size);
+                            m.drain();
+                        }
+                    }
+                }
+                State::Large if b.mark(0).load(Relaxed) != 0 => {
+                    let size = b.head().length.load(Relaxed) as usize;
+                    m.range(b.addr(), b.addr() + size);
+                    m.drain();
+                }
+                _ => {}
+            }
+        }
+        tally.bytes += m.tally.bytes;
+        tally.objects += m.tally.objects;
+    }
+    Some(())
+}
+
+/// Takes every mark back.
+pub fn clear_marks() {
+    for i in 1..runs::frontier() {
+        let b = Block(i as u32);
+        let info = b.info();
+        match info.state() {
+            State::Small => {
+                for w in 0..words(class::CAPACITY[info.class() as usize] as usize) {
+                    b.clear_marks(w);
+                }
+            }
+            State::Large => b.mark(0).store(0, Relaxed),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What the markers of one mark phase share: root work, deques, and the end of the phase.
+
+use super::deque::Deque;
+use super::marker::{Marker, Tally};
+use super::packet::Packet;
+use super::phase::Phase;
+use crate::heap::block::{Block, State, valid, words};
+use crate::heap::{class, runs};
+use crate::kind::Kind;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Most markers.
+pub const MAX_MARKERS: usize = 64;
+/// Blocks of explicit objects claimed at a time as roots.
+const BATCH: usize = 64;
+
+/// A piece of memory scanned as a root, 8-byte aligned ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// First byte.
+    pub lo: usize,
+    /// End.
+    pub hi: usize,
+}
+
+/// State of a mark phase. One exists; phases follow one another.
+pub struct Shared {
+    deques: [Deque; MAX_MARKERS],
+    phase: Phase,
+    count: AtomicUsize,
+    ranges: AtomicUsize,
+    range_count: AtomicUsize,
+    next_range: AtomicUsize,
+    next_block: AtomicUsize,
+    end_block: AtomicUsize,
+    traced: AtomicU32,
+    explicit: AtomicU32,
+    tagged: AtomicBool,
+    overflow: AtomicBool,
+    objects: AtomicU64,
+    bytes: AtomicU64,
+    atomic: AtomicU64,
+    roots: AtomicU64,
+}
+
+/// What a mark phase traces.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// Kinds whose objects are marked when reached, as bits.
+    pub traced: u32,
+    /// Kinds whose allocated objects are all roots, as bits.
+    pub explicit: u32,
+    /// Words with something in the top 16 bits are tried without it, too.
+    pub tagged: bool,
+}
+
+static SHARED: Shared = Shared {
+    deques: [const { Deque::new() }; MAX_MARKERS],
+    phase: Phase::new(),
+    count: AtomicUsize::new(1),
+    ranges: AtomicUsize::new(0),
+    range_count: AtomicUsize::new(0),
+    next_range: AtomicUsize::new(0),
+    next_block: AtomicUsize::new(0),
+    end_block: AtomicUsize::new(0),
+    traced: AtomicU32::new(0),
+    explicit: AtomicU32::new(0),
+    tagged: AtomicBool::new(false),
+    overflow: AtomicBool::new(false),
+    objects: AtomicU64::new(0),
+    bytes: AtomicU64::new(0),
+    atomic: AtomicU64::new(0),
+    roots: AtomicU64::new(0),
+};
+
+/// The mark phase.
+pub fn shared() -> &'static Shared {
+    &SHARED
+}
+
+impl Shared {
+    /// Prepares a phase for up to `markers` markers. The ranges must stay where they are until [`Self::finish`].
+    pub fn begin(&self, scope: Scope, ranges: &[Range], markers: usize) {
+        self.traced.store(scope.traced, Relaxed);
+        self.explicit.store(scope.explicit, Relaxed);
+        self.tagged.store(scope.tagged, Relaxed);
+        self.overflow.store(false, Relaxed);
+        self.ranges.store(ranges.as_ptr() as usize, Relaxed);
+        self.range_count.store(ranges.len(), Relaxed);
+        self.next_range.store(0, Relaxed);
+        self.next_block.store(1, Relaxed);
+        self.end_block.store(
+            if scope.explicit == 0 {
+                0
+            } else {
+                runs::frontier()
+            },
+            Relaxed,
+        );
+        self.objects.store(0, Relaxed);
+        self.bytes.store(0, Relaxed);
+        self.atomic.store(0, Relaxed);
+        self.roots.store(0, Relaxed);
+        self.count.store(markers.clamp(1, MAX_MARKERS), Relaxed);
+        // The leader is at work from now on; this publishes all of the above to markers that join.
+        self.phase.begin();
+    }
+
+    /// The leader's part, until the phase is over. The total over all markers. `None` if there was no memory for the
+    /// leader's packets.
+    pub fn lead(&self) -> Option<Tally> {
+        let mut m = Marker::new(self, 0, self.count.load(Relaxed) == 1)?;
+        self.work(&mut m);
+        Some(Tally {
+            objects: self.objects.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            atomic: self.atomic.load(Relaxed),
+            roots: self.roots.load(Relaxed),
+        })
+    }
+
+    /// A phase whose leader has no memory for its packets is called off; helpers finish what they took.
+    pub fn abandon(&self) {
+        self.next_range.store(usize::MAX / 2, Relaxed);
+        self.next_block.store(usize::MAX / 2, Relaxed);
+        let phase = self.phase.current();
+        self.phase.leave();
+        while !self.phase.is_over(phase) {
+            core::hint::spin_loop();
+        }
+    }
+
+    /// A helper's part in the phase that is under way, if there is one and room in it.
+    pub fn help(&self, id: usize) {
+        let Some(phase) = self.phase.under_way() else {
+            return;
+        };
+        if id >= self.count.load(Relaxed) || !self.phase.join(phase) {
+            return;
+        }
+        match Marker::new(self, id, false) {
+            Some(mut m) => self.work(&mut m),
+            None => self.phase.leave(),
+        }
+    }
+
+    fn work(&self, m: &mut Marker) {
+        let phase = self.phase.current();
+        loop {
+            m.drain();
+            if self.roots_step(m) || self.steal(m) {
+                continue;
+            }
+            let t = core::mem::take(&mut m.tally);
+            self.objects.fetch_add(t.objects, Relaxed);
+            self.bytes.fetch_add(t.bytes, Relaxed);
+            self.atomic.fetch_add(t.atomic, Relaxed);
+            self.roots.fetch_add(t.roots, Relaxed);
+            // Idle. Work appears only from markers at work, so none at work means none left.
+            self.phase.leave();
+            let mut spins = 0u32;
+            loop {
+                if self.phase.is_over(phase) {
+                    return;
+                }
+                if self.has_work() && self.phase.join(phase) {
+                    break;
+                }
+                spins += 1;
+                if spins < 1000 {
+                    core::hint::spin_loop();
+                } else {
+                    // SAFETY: sched_yield has no preconditions.
+                    unsafe { libc::sched_yield() };
+                }
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.next_range.load(Relaxed) < self.range_count.load(Relaxed)
+            || self.next_block.load(Relaxed) < self.end_block.load(Relaxed)
+            || self.deques[..self.count.load(Relaxed)]
+                .iter()
+                .any(|d| !d.is_empty())
+    }
+
+    fn steal(&self, m: &mut Marker) -> bool {
+        for d in &self.deques[..self.count.load(Relaxed)] {
+            if let Some(p) = d.steal() {
+                m.adopt(p as *mut Packet);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Scans one root range or one batch of explicit blocks; false if none is left.
+    fn roots_step(&self, m: &mut Marker) -> bool {
+        let i = self.next_range.fetch_add(1, Relaxed);
+        if i < self.range_count.load(Relaxed) {
+            // SAFETY: `begin` was given `range_count` ranges at this address, which stay there during the phase.
+            let r = unsafe { *(self.ranges.load(Relaxed) as *const Range).add(i) };
+            m.tally.roots += (r.hi - r.lo) as u64;
+            m.range(r.lo, r.hi);
+            return true;
+        }
+        self.next_range.store(usize::MAX / 2, Relaxed);
+        if self.next_block.load(Relaxed) >= self.end_block.load(Relaxed) {
+            return false;
+        }
+        let first = self.next_block.fetch_add(BATCH, Relaxed);
+        let end = self.end_block.load(Relaxed);
+        for b in first..(first + BATCH).min(end) {
+            self.explicit_block(m, Block(b as u32));
+        }
+        first < end
+    }
+
+    fn explicit_block(&self, m: &mut Marker, b: Block) {
+        let info = b.info();
+        if self.explicit.load(Relaxed) >> (info.kind() as u32) & 1 == 0 {
+            return;
+        }
+        match info.state() {
+            State::Small => {
+                let class = info.class() as usize;
+                let (size, capacity) =
+                    (class::SIZE[class] as usize, class::CAPACITY[class] as usize);
+                for w in 0..words(capacity) {
+                    // What was freed by other threads is free, though its owner may not look for a long time.
+                    let freed = b.free(w).load(Relaxed) | b.side(w).remote.load(Relaxed);
+                    let mut live = valid(capacity, w) & !freed;
+                    while live != 0 {
+                        let i = w * 64 + live.trailing_zeros() as usize;
+                        live &= live - 1;
+                        let addr = b.addr() + i * size;
+                        m.tally.roots += size as u64;
+                        m.range(addr, addr + size);
+                    }
+                }
+            }
+            State::Large => {
+                let size = b.head().length.load(Relaxed) as usize;
+                m.tally.roots += size as u64;
+                m.range(b.addr(), b.addr() + size);
+            }
+            _ => {}
+        }
+    }
+
+    /// The deque of marker `id`.
+    #[inline]
+    pub fn deque(&self, id: usize) -> &Deque {
+        &self.deques[id]
+    }
+
+    /// Kinds that are traced, as bits.
+    pub fn traced(&self) -> u32 {
+        self.traced.load(Relaxed)
+    }
+
+    /// Whether top bits are cut off.
+    pub fn tagged(&self) -> bool {
+        self.tagged.load(Relaxed)
+    }
+
+    /// A marker waits for work, or could join.
+    #[inline]
+    pub fn someone_idle(&self) -> bool {
+        self.phase.at_work() < self.count.load(Relaxed)
+    }
+
+    /// A marker had no memory for a grey object: the phase has to be completed by rescanning marked objects.
+    #[cold]
+    pub fn overflowed(&self) {
+        self.overflow.store(true, Relaxed);
+    }
+
+    /// Whether a marker overflowed since this was last asked.
+    pub fn take_overflow(&self) -> bool {
+        self.overflow.swap(false, Relaxed)
+    }
+
+    /// Kinds that are traced and scanned, for rescanning after an overflow.
+    pub fn scans(&self, kind: Kind) -> bool {
+        kind.is_scanned() && self.traced() >> (kind as u32) & 1 != 0
+    }
+}

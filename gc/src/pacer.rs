@@ -1,0 +1,134 @@
+//! When to collect, and what to do when memory runs out.
+//!
+//! The next collection starts when as much has been allocated in collected kinds as `growth` percent of what the last one
+//! scanned (objects and roots; pointer-free objects count an eighth), plus `min_heap`: the cost of marking per allocated byte is then bounded, and
+//! small heaps, for which memory matters least, are collected more rarely (in the spirit of Kirisame, Shenoy and Panchekha,
+//! "Optimal Heap Limits for Reducing Browser Memory Use", OOPSLA 2022, whose optimum grows with the square root).
+
+use crate::config;
+use crate::cycle::{self, Reason};
+use crate::heap::thread::ThreadHeap;
+use crate::heap::{self, runs};
+use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+static SINCE: AtomicIsize = AtomicIsize::new(0);
+static TRIGGER: AtomicUsize = AtomicUsize::new(0);
+static WANTED: AtomicBool = AtomicBool::new(false);
+static DISABLED: AtomicU32 = AtomicU32::new(0);
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static SCANNED: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts `n` bytes allocated in collected kinds (less than 0: freed explicitly).
+pub fn allocated(n: isize) {
+    let since = SINCE.fetch_add(n, Relaxed) + n;
+    if since >= trigger() as isize {
+        WANTED.store(true, Relaxed);
+    }
+}
+
+fn trigger() -> usize {
+    let t = TRIGGER.load(Relaxed);
+    if t != 0 { t } else { config::get().min_heap }
+}
+
+/// Collects if it is time. Called outside critical sections, before a cache is filled.
+#[inline]
+pub fn before_slow_path(heap: &ThreadHeap) {
+    if WANTED.load(Relaxed) || heap::zeal() {
+        due(heap);
+    }
+}
+
+#[cold]
+fn due(heap: &ThreadHeap) {
+    if DISABLED.load(Relaxed) != 0 {
+        return;
+    }
+    if heap::zeal() {
+        let n = heap.zeal.load(Relaxed) + 1;
+        if n < config::get().zeal && !WANTED.load(Relaxed) {
+            heap.zeal.store(n, Relaxed);
+            return;
+        }
+        heap.zeal.store(0, Relaxed);
+    }
+    if cycle::collect(Reason::Allocation).is_err() {
+        // Tried again after as much allocation as since the last collection.
+        heap::critical::with(next);
+    }
+}
+
+/// A collection ended with `live` reachable bytes, having scanned `scanned` bytes of objects and roots.
+pub fn collected(live: usize, scanned: usize) {
+    LIVE.store(live, Relaxed);
+    SCANNED.store(scanned, Relaxed);
+    next();
+}
+
+fn next() {
+    let c = config::get();
+    // What is not scanned costs next to nothing to mark: an eighth stands for looking it up.
+    let (live, scanned) = (LIVE.load(Relaxed), SCANNED.load(Relaxed));
+    let weight = scanned + live.saturating_sub(scanned) / 8;
+    let mut t = (weight / 100).saturating_mul(c.growth as usize) + c.min_heap;
+    let max = runs::max_bytes();
+    if max != usize::MAX {
+        // Near the limit: half of what is left, but not so little that collecting is all that happens.
+        let left = max.saturating_sub(runs::figures().in_use * heap::layout::BLOCK);
+        t = t.min((left / 2).max(c.min_heap / 4));
+    }
+    TRIGGER.store(t, Relaxed);
+    // The storage that is allocated until then is not given back in between.
+    runs::set_reserve(t);
+    SINCE.store(0, Relaxed);
+    WANTED.store(false, Relaxed);
+}
+
+/// Memory is nearly exhausted: a malloc'ed block goes after one unreachable cycle instead of two.
+pub fn is_tight() -> bool {
+    let max = runs::max_bytes();
+    max != usize::MAX && runs::figures().in_use * heap::layout::BLOCK > max / 4 * 3
+}
+
+/// There was no memory for `size` bytes: collects. True if trying again makes sense.
+#[cold]
+pub fn emergency(_size: usize) -> bool {
+    let trimmed = heap::critical::with(|| runs::trim(0));
+    collects() && cycle::collect(Reason::Exhausted).is_ok() || trimmed
+}
+
+/// Still none: collects a second time (finalizers and suspects of the first are free then).
+#[cold]
+pub fn last_resort(_size: usize) -> bool {
+    collects() && cycle::collect(Reason::Exhausted).is_ok()
+}
+
+/// Something can be collected at all.
+fn collects() -> bool {
+    heap::has_suspects() || SINCE.load(Relaxed) != 0 || LIVE.load(Relaxed) != 0
+}
+
+/// Allocated since the last collection.
+pub fn since() -> usize {
+    SINCE.load(Relaxed).max(0) as usize
+}
+
+/// Reachable after the last collection.
+pub fn live() -> usize {
+    LIVE.load(Relaxed)
+}
+
+/// Stops automatic collections.
+pub fn disable() {
+    DISABLED.fetch_add(1, Relaxed);
+}
+
+/// Undoes one [`disable`].
+pub fn enable() {
+    let _ = DISABLED.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+}
+
+/// Automatic collections are off.
+pub fn is_disabled() -> bool {
+    DISABLED.load(Relaxed) != 0
+}

@@ -1,0 +1,64 @@
+//! Where pointers into the heap may lie outside of it: stacks, registers, thread-local storage, data segments, other
+//! writable memory, and what the program registered.
+mod classify;
+mod enumerate;
+#[doc(hidden)]
+pub mod kernel;
+mod plan;
+mod ranges;
+mod read;
+mod registered;
+
+pub use enumerate::{RootsError, enumerate};
+pub use registered::{OutOfMemory, add, exclude, include, remove};
+
+/// A stretch of memory to scan conservatively, word by word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RootRange {
+    /// First address; need not be aligned.
+    pub lo: usize,
+    /// Address behind.
+    pub hi: usize,
+    /// What it is.
+    pub kind: RootKind,
+    /// The range is a copy that lives until `emit` returns: scan it at once. (Memory that might fault when read.)
+    pub transient: bool,
+}
+
+/// What a root range is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RootKind {
+    /// The part of a thread's stack in use.
+    Stack,
+    /// `lo` is the stack or thread pointer of a thread whose stack lies in an excluded range, with unknown bounds: the
+    /// object that contains `lo` is to be marked, as if a root pointed to it. `hi` is `lo + 1`.
+    StackObject,
+    /// Saved registers of a thread.
+    Registers,
+    /// The mapping that a thread pointer leads to.
+    Tls,
+    /// A data segment of a loaded object, or another private file mapping.
+    Data,
+    /// Other writable memory.
+    Mapping,
+    /// Registered by [`add`].
+    Registered,
+}
+
+/// Which memory counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mappings {
+    /// All readable and writable memory, and read-only memory without a file.
+    #[default]
+    All,
+    /// Data segments of loaded objects (private file mappings and the memory that directly follows them), stacks, thread
+    /// control blocks with their static TLS, registered ranges.
+    SegmentsOnly,
+}
+
+/// What [`enumerate`] hands out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RootsConfig {
+    /// Which memory counts.
+    pub mappings: Mappings,
+}

@@ -1,0 +1,221 @@
+//! What the threads' registers say about memory, before the mappings are looked at.
+use super::classify::{Class, classify};
+use super::ranges::RangeSet;
+use super::{RootKind, RootRange};
+use crate::sys::proc_maps::{self, Mapping};
+use crate::sys::raw::{Errno, getpid};
+use crate::sys::scratch::{self, ScratchVec};
+use crate::world::{Registers, StoppedThread, for_each_exempt_stack};
+
+/// The ABI lets leaf functions use this much below the stack pointer.
+pub(super) const RED_ZONE: usize = 128;
+
+/// A readable mapping.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub start: usize,
+    pub end: usize,
+    pub class: Class,
+    /// Part of a loaded object's data: a private writable file mapping, or memory that directly follows a file mapping.
+    pub segment: bool,
+    /// Made by the kernel as the main thread's stack.
+    pub main_stack: bool,
+}
+
+/// Address sets that the walk over the mappings consults.
+pub(super) struct Plan {
+    /// Not to be scanned: the collector's memory and what the program excluded.
+    pub excluded: RangeSet,
+    /// Stacks in use, from the stack pointer up.
+    pub stacks: RangeSet,
+    /// Stacks whose stack pointer is not known: the thread runs on another one.
+    pub wholes: RangeSet,
+    /// All of the above, the unused parts of stacks, and registered ranges: not scanned as part of their mapping.
+    pub holes: RangeSet,
+    /// Addresses whose whole mapping counts: stack pointers without bounds, thread pointers. Sorted.
+    pub points: ScratchVec<(usize, RootKind)>,
+    /// The main thread's stack pointer, if it is on its own stack and its bounds are not known; else 0.
+    pub main_sp: usize,
+    /// The readable mappings. All are listed before the first is handed out: whoever collects ranges may map memory for
+    /// them, which must not become a root, least of all as it may move.
+    pub mappings: ScratchVec<Entry>,
+    /// The registers with which `enumerate` was called.
+    pub own: Registers,
+}
+
+impl Plan {
+    pub const fn new() -> Self {
+        Plan {
+            excluded: RangeSet::new(),
+            stacks: RangeSet::new(),
+            wholes: RangeSet::new(),
+            holes: RangeSet::new(),
+            points: ScratchVec::new(),
+            main_sp: 0,
+            mappings: ScratchVec::new(),
+            own: Registers {
+                saved: [0; 6],
+                sp: 0,
+            },
+        }
+    }
+
+    /// Starts over. `exclude` is the collector's, `excluded` the program's.
+    pub fn begin(
+        &mut self,
+        regs: &Registers,
+        exclude: &[(usize, usize)],
+        excluded: &RangeSet,
+    ) -> Result<(), Errno> {
+        for set in [
+            &mut self.excluded,
+            &mut self.stacks,
+            &mut self.wholes,
+            &mut self.holes,
+        ] {
+            set.clear();
+        }
+        self.points.clear();
+        self.main_sp = 0;
+        self.own = *regs;
+        for (lo, hi) in exclude.iter().chain(excluded.as_slice()) {
+            self.excluded.add(*lo, *hi)?;
+        }
+        for (lo, hi) in self.excluded.as_slice() {
+            self.holes.add(*lo, *hi)?;
+        }
+        let mut result = Ok(());
+        for_each_exempt_stack(|lo, hi| result = result.and(self.holes.add(lo, hi)));
+        result
+    }
+
+    /// Lists the mappings. `Err(Ok(e))`: the kernel's list cannot be read; `Err(Err(e))`: no memory.
+    pub fn list(&mut self) -> Result<(), Result<Errno, Errno>> {
+        self.mappings.clear();
+        let (mut file_end, mut full) = (0, Ok(()));
+        proc_maps::for_each(|m| {
+            let follows = m.inode == 0 && m.start == file_end;
+            if follows || m.inode != 0 && !m.shared {
+                file_end = m.end;
+            }
+            if m.read {
+                full = full.and(self.mappings.push(entry(m, follows)));
+            }
+        })
+        .map_err(Ok)?;
+        full.map_err(Err)
+    }
+
+    /// Takes a thread in: emits its registers, notes its stacks.
+    pub fn thread(
+        &mut self,
+        t: &StoppedThread,
+        emit: &mut dyn FnMut(RootRange),
+    ) -> Result<(), Errno> {
+        let mut registers = |(lo, hi): (usize, usize)| {
+            if lo < hi {
+                emit(RootRange {
+                    lo,
+                    hi,
+                    kind: RootKind::Registers,
+                    transient: false,
+                });
+            }
+        };
+        registers(t.registers);
+        registers(t.vectors);
+        let mut sp = t.sp;
+        if t.is_caller {
+            let own = &raw const self.own as usize;
+            registers((own, own + size_of::<Registers>()));
+            sp = sp.min(self.own.sp);
+        }
+        let low = sp.saturating_sub(RED_ZONE);
+        let (lo, hi) = t.stack;
+        let main = t.tid == getpid();
+        // The main thread's bounds follow its resource limit, not its mapping; that one is found by its name.
+        let known = lo < hi && lo != 0 && !main;
+        let on_stack = !t.on_alt_stack && known && lo <= sp && sp <= hi;
+        if on_stack {
+            self.stacks.add(low.max(lo), hi)?;
+            self.holes.add(lo, hi)?;
+        } else if known {
+            self.wholes.add(lo, hi)?;
+        }
+        if t.on_alt_stack {
+            self.stacks.add(low.max(t.alt_stack.0), t.alt_stack.1)?;
+        } else if !on_stack {
+            // A stack that nobody told about; possibly a coroutine's.
+            if main {
+                self.main_sp = sp;
+            }
+            self.point(sp, RootKind::Stack, emit)?;
+        }
+        if t.alt_stack.0 != 0 && self.excluded.contains(t.alt_stack.0) {
+            // Programs allocate an alternate signal stack, hand it over and forget where it is: the kernel alone knows.
+            let lo = t.alt_stack.0;
+            emit(RootRange {
+                lo,
+                hi: lo + 1,
+                kind: RootKind::StackObject,
+                transient: false,
+            });
+        }
+        if t.fs_base != 0 && !(on_stack && low <= t.fs_base && t.fs_base < hi) {
+            self.point(t.fs_base, RootKind::Tls, emit)?;
+        }
+        Ok(())
+    }
+
+    fn point(
+        &mut self,
+        addr: usize,
+        kind: RootKind,
+        emit: &mut dyn FnMut(RootRange),
+    ) -> Result<(), Errno> {
+        if self.excluded.contains(addr) {
+            emit(RootRange {
+                lo: addr,
+                hi: addr + 1,
+                kind: RootKind::StackObject,
+                transient: false,
+            });
+        }
+        let at = self.points.partition_point(|p| p.0 < addr);
+        self.points.insert(at, (addr, kind))
+    }
+
+    /// Threads and mappings are in: completes the holes.
+    pub fn finish(&mut self, registered: &RangeSet) -> Result<(), Errno> {
+        for set in [&self.stacks, &self.wholes, registered] {
+            for (lo, hi) in set.as_slice() {
+                self.holes.add(*lo, *hi)?;
+            }
+        }
+        // Growing moves the table itself to where the list may show it: it is noted at its new place on the next round.
+        for _ in 0..2 {
+            let mut result = Ok(());
+            scratch::for_each_mapping(|lo, hi| result = result.and(self.holes.add(lo, hi)));
+            result?;
+        }
+        Ok(())
+    }
+
+    /// The sort of the first point in `lo..hi`.
+    pub fn point_in(&self, lo: usize, hi: usize) -> Option<RootKind> {
+        let i = self.points.partition_point(|p| p.0 < lo);
+        self.points.get(i).filter(|p| p.0 < hi).map(|p| p.1)
+    }
+}
+
+fn entry(m: &Mapping<'_>, follows: bool) -> Entry {
+    let class = classify(m);
+    let segment = class == Class::Data || follows && class == Class::Private && m.write;
+    Entry {
+        start: m.start,
+        end: m.end,
+        class,
+        segment,
+        main_stack: m.path == b"[stack]",
+    }
+}

@@ -1,0 +1,155 @@
+//! A futex mutex without poisoning, allocation or thread-local state: usable before `main` and across `fork`.
+//!
+//! States as in Drepper, "Futexes Are Tricky", mutex 3: 0 free, 1 held, 2 held with waiters.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Mutual exclusion over a `T`.
+pub struct Lock<T> {
+    state: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: access to `value` goes through the guard, which only one thread holds at a time.
+unsafe impl<T: Send> Sync for Lock<T> {}
+
+/// Access to the value until dropped.
+pub struct Guard<'a, T> {
+    lock: &'a Lock<T>,
+}
+
+impl<T> Lock<T> {
+    /// A free lock.
+    pub const fn new(value: T) -> Self {
+        Lock {
+            state: AtomicU32::new(0),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Waits for the lock.
+    #[inline]
+    pub fn lock(&self) -> Guard<'_, T> {
+        if self
+            .state
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            self.contended();
+        }
+        Guard { lock: self }
+    }
+
+    /// The lock if it is free.
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        let got = self
+            .state
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
+        got.ok().map(|_| Guard { lock: self })
+    }
+
+    #[cold]
+    fn contended(&self) {
+        for _ in 0..100 {
+            core::hint::spin_loop();
+            if self.state.load(Ordering::Relaxed) == 0
+                && self
+                    .state
+                    .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return;
+            }
+        }
+        while self.state.swap(2, Ordering::Acquire) != 0 {
+            futex_wait(&self.state, 2);
+        }
+    }
+
+    /// Takes the lock and keeps it until [`Self::release`]: for the fork protocol, where no guard can be carried.
+    pub fn acquire(&self) {
+        core::mem::forget(self.lock());
+    }
+
+    /// Undoes [`Self::acquire`].
+    ///
+    /// # Safety
+    /// The caller holds the lock by `acquire`; in a fork child, its parent thread did.
+    pub unsafe fn release(&self) {
+        if self.state.swap(0, Ordering::Release) == 2 {
+            futex_wake(&self.state, 1);
+        }
+    }
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard proves that this thread holds the lock.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard proves that this thread holds the lock, and `&mut self` that no other reference exists.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the guard holds the lock and ends here.
+        unsafe { self.lock.release() }
+    }
+}
+
+/// Sleeps while `*word == expected` (spurious returns allowed).
+pub fn futex_wait(word: &AtomicU32, expected: u32) {
+    // SAFETY: FUTEX_WAIT only reads the word, which outlives the call; no timeout is passed.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            expected,
+            core::ptr::null::<libc::timespec>(),
+        )
+    };
+}
+
+/// As [`futex_wait`], at most `ns` nanoseconds.
+pub fn futex_wait_for(word: &AtomicU32, expected: u32, ns: u64) {
+    let ts = libc::timespec {
+        tv_sec: (ns / 1_000_000_000) as i64,
+        tv_nsec: (ns % 1_000_000_000) as i64,
+    };
+    // SAFETY: as in `futex_wait`; the timespec outlives the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            expected,
+            &ts as *const libc::timespec,
+        )
+    };
+}
+
+/// Wakes up to `n` sleepers on `word`.
+pub fn futex_wake(word: &AtomicU32, n: i32) {
+    // SAFETY: FUTEX_WAKE does not touch the word.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            n,
+        )
+    };
+}

@@ -1,0 +1,22 @@
+PRAGMA journal_mode = WAL;
+CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT NOT NULL, kind INTEGER, price REAL, note BLOB);
+BEGIN;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)
+INSERT INTO item SELECT i, 'item ' || i, (i * 7919) % 97, (i * 31 % 10007) / 100.0, zeroblob(i % 50) FROM n;
+COMMIT;
+CREATE INDEX item_kind ON item (kind, price);
+CREATE TABLE sale (item INTEGER REFERENCES item, day INTEGER, amount INTEGER);
+INSERT INTO sale SELECT id, id % 365, id % 7 + 1 FROM item WHERE id % 3 = 0;
+SELECT count(*), sum(price), max(length(note)) FROM item;
+SELECT kind, count(*), round(avg(price), 3) FROM item GROUP BY kind ORDER BY 3 DESC LIMIT 10;
+SELECT day, sum(amount * price) FROM sale JOIN item ON item.id = sale.item GROUP BY day ORDER BY 2 LIMIT 10;
+SELECT name FROM item WHERE name LIKE '%999%' ORDER BY name DESC LIMIT 20;
+SELECT kind, id, rank() OVER (PARTITION BY kind ORDER BY price) AS place FROM item ORDER BY place, kind LIMIT 20;
+UPDATE item SET price = price * 1.1 WHERE kind < 50;
+DELETE FROM item WHERE kind BETWEEN 60 AND 70;
+SELECT count(*), round(sum(price), 2) FROM item;
+SELECT group_concat(json_object('id', id, 'name', name), ',') FROM (SELECT * FROM item ORDER BY price LIMIT 50);
+ALTER TABLE item ADD COLUMN extra TEXT DEFAULT 'none';
+VACUUM;
+PRAGMA integrity_check;
+SELECT * FROM missing_table;

@@ -1,0 +1,15 @@
+//! Whole-system tests of `libdunegc.so`: what the tests in `tests/tests` share.
+//!
+//! Every test starts real processes. [`Run`] starts one, with or without the library, under a time
+//! limit; [`compile()`] builds a program of `tests/c`; [`compare()`] runs a command without the library
+//! and in every mode and demands the same output and exit status.
+
+mod compare;
+mod compile;
+mod library;
+mod run;
+
+pub use compare::{compare, compare_filtered, in_modes};
+pub use compile::{compile, compile_cxx, compile_shared, compile_with, link_with_library};
+pub use library::{Mode, library, workspace};
+pub use run::{Outcome, Run, need, scratch};

@@ -1,0 +1,57 @@
+//! The library under test and its modes.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// A value of `DUNEGC_MODE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `free` frees, what is not freed stays.
+    Malloc,
+    /// Unreachable blocks are freed by the collector.
+    Reclaim,
+    /// Unreachable blocks are reported at exit.
+    Leaks,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Malloc, Self::Reclaim, Self::Leaks];
+
+    /// As `DUNEGC_MODE` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malloc => "malloc",
+            Self::Reclaim => "reclaim",
+            Self::Leaks => "leaks",
+        }
+    }
+}
+
+/// The workspace root.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests crate lies in the workspace")
+}
+
+/// The target directory of this build.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), |dir| workspace().join(dir))
+}
+
+/// `libdunegc.so`: `DUNEGC_LIB`, or the workspace's release build.
+///
+/// # Panics
+/// When there is none; the message says how to build it.
+pub fn library() -> PathBuf {
+    let path = env::var_os("DUNEGC_LIB")
+        .map_or_else(|| target().join("release/libdunegc.so"), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{}: no such library; build it with `cargo build --release -p dunegc-ffi`, or set DUNEGC_LIB",
+        path.display()
+    );
+    path
+}

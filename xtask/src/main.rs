@@ -1,0 +1,79 @@
+//! `cargo xtask`: everything that people and CI run.
+//!
+//! `demo` builds and shows the benchmark table, `test` runs every check of the project,
+//! `torture` runs the stress program for as long as wanted, `install-deps` brings in the
+//! Debian packages that the other three need.
+
+mod context;
+mod demo;
+mod deps;
+mod report;
+mod steps;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use context::Context;
+
+/// Build, show and check dunegc.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build, run GCBench on this collector and on the peers, print the table.
+    Demo {
+        /// Arguments handed to `bench-gcbench run` in place of `--quick`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Run every check: style, unit, loom, C API, real programs, paranoid, sanitizer, torture.
+    Test(TestArgs),
+    /// Run the stress program (threads, fork, dlopen, signals, small and big objects).
+    Torture {
+        /// How long, in minutes, all modes together.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+    },
+    /// Install the Debian packages that demo and test need (as root), or print the command.
+    InstallDeps,
+}
+
+/// Options of `cargo xtask test`.
+#[derive(Args)]
+struct TestArgs {
+    /// Run only these steps (repeatable, or a comma-separated list).
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    only: Vec<String>,
+    /// List the steps and stop.
+    #[arg(long)]
+    list: bool,
+    /// Stop at the first step that fails.
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let context = Context::new()?;
+    match Cli::parse().command {
+        Command::Demo { args } => demo::run(&context, &args),
+        Command::Test(args) => steps::test(&context, &args.only, args.list, args.fail_fast),
+        Command::Torture { minutes } => steps::torture(&context, minutes),
+        Command::InstallDeps => deps::install_all(&context),
+    }
+}

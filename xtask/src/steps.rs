@@ -1,0 +1,331 @@
+//! The steps of `cargo xtask test`, in the order in which they run.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::context::Context;
+use crate::deps;
+use crate::report::{self, Entry, Outcome};
+
+/// One step: a name for `--only`, a line for `--list`, and what it does.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Context) -> Result<Outcome>,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "deps",
+        about: "Debian packages",
+        run: install,
+    },
+    Step {
+        name: "fmt",
+        about: "cargo fmt --check",
+        run: fmt,
+    },
+    Step {
+        name: "clippy",
+        about: "clippy, warnings are errors",
+        run: clippy,
+    },
+    Step {
+        name: "build",
+        about: "release build of the workspace",
+        run: build,
+    },
+    Step {
+        name: "unit",
+        about: "unit, property and example tests of every crate",
+        run: unit,
+    },
+    Step {
+        name: "loom",
+        about: "lock-free parts under the loom model checker",
+        run: loom,
+    },
+    Step {
+        name: "layering",
+        about: "dependency order and file sizes",
+        run: layering,
+    },
+    Step {
+        name: "capi",
+        about: "malloc family, C and C++ interface, bad input",
+        run: capi,
+    },
+    Step {
+        name: "process",
+        about: "threads, fork, exec, dlopen, limits, roots, reclaim",
+        run: process,
+    },
+    Step {
+        name: "programs",
+        about: "real programs, output compared with a run without the library",
+        run: programs,
+    },
+    Step {
+        name: "selfhost",
+        about: "cargo build of this workspace under the library",
+        run: selfhost,
+    },
+    Step {
+        name: "zeal",
+        about: "C interface and process tests with forced collections",
+        run: zeal,
+    },
+    Step {
+        name: "paranoid",
+        about: "the suite on a build that re-marks and compares",
+        run: paranoid,
+    },
+    Step {
+        name: "asan",
+        about: "C interface inside a program built with AddressSanitizer",
+        run: asan,
+    },
+    Step {
+        name: "torture",
+        about: "60 s of threads, fork, dlopen, signals",
+        run: short_torture,
+    },
+];
+
+/// Integration tests of the `tests` crate behind the steps `capi` and `process`.
+const CAPI_TESTS: &[&str] = &["malloc_family", "cxx", "c_api", "bad_input", "environment"];
+const PROCESS_TESTS: &[&str] = &[
+    "lifecycle",
+    "limits",
+    "roots",
+    "reclaim",
+    "leaks",
+    "memory_return",
+];
+
+/// Runs the chosen steps to the end (or to the first failure) and sums up.
+pub fn test(context: &Context, only: &[String], list: bool, fail_fast: bool) -> Result<()> {
+    if list {
+        for step in STEPS {
+            println!("{:<10} {}", step.name, step.about);
+        }
+        return Ok(());
+    }
+    if let Some(unknown) = only
+        .iter()
+        .find(|name| !STEPS.iter().any(|step| step.name == **name))
+    {
+        bail!("--only {unknown}: no such step; cargo xtask test --list names them");
+    }
+    let mut entries = Vec::new();
+    for step in STEPS {
+        if !only.is_empty() && !only.iter().any(|name| name == step.name) {
+            continue;
+        }
+        report::header(step.name, step.about);
+        let start = Instant::now();
+        let outcome =
+            (step.run)(context).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+        let entry = Entry {
+            name: step.name,
+            outcome,
+            took: start.elapsed(),
+            notes: context.take_notes(),
+        };
+        report::footer(&entry);
+        let failed = matches!(entry.outcome, Outcome::Failed(_));
+        entries.push(entry);
+        // Without its packages nearly every later step would fail for the same reason.
+        if failed && (fail_fast || step.name == "deps") {
+            break;
+        }
+    }
+    match report::summary(&entries) {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} steps failed", entries.len()),
+    }
+}
+
+/// `cargo xtask torture`.
+pub fn torture(context: &Context, minutes: f64) -> Result<()> {
+    build(context)?;
+    let seconds = (minutes * 60.0).max(1.0);
+    run_torture(context, seconds)
+}
+
+fn install(context: &Context) -> Result<Outcome> {
+    deps::install_all(context)?;
+    Ok(Outcome::Passed)
+}
+
+fn fmt(context: &Context) -> Result<Outcome> {
+    context.cargo(&["fmt", "--all", "--check"]).run()?;
+    Ok(Outcome::Passed)
+}
+
+fn clippy(context: &Context) -> Result<Outcome> {
+    context
+        .cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])
+        .run()?;
+    Ok(Outcome::Passed)
+}
+
+fn build(context: &Context) -> Result<Outcome> {
+    context
+        .cargo(&["build", "--release", "--workspace"])
+        .run()?;
+    Ok(Outcome::Passed)
+}
+
+fn unit(context: &Context) -> Result<Outcome> {
+    context
+        .cargo(&[
+            "test",
+            "--workspace",
+            "--exclude",
+            "dunegc-tests",
+            "--no-fail-fast",
+        ])
+        .env("DUNEGC_LIB", context.library())
+        .run()?;
+    Ok(Outcome::Passed)
+}
+
+fn loom(context: &Context) -> Result<Outcome> {
+    if !mentions(&context.root.join("gc"), "cfg(loom)")? {
+        return Ok(Outcome::Skipped("gc holds no loom test".into()));
+    }
+    context
+        .cargo(&["test", "--package", "dunegc", "--release", "--lib", "loom"])
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", context.target().join("loom"))
+        .run()?;
+    Ok(Outcome::Passed)
+}
+
+fn layering(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["layering"], &[])
+}
+
+fn capi(context: &Context) -> Result<Outcome> {
+    whole_system(context, CAPI_TESTS, &[])
+}
+
+fn process(context: &Context) -> Result<Outcome> {
+    whole_system(context, PROCESS_TESTS, &[])
+}
+
+fn programs(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["programs", "servers", "compilers"], &[])
+}
+
+fn selfhost(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["selfhost"], &[])
+}
+
+fn zeal(context: &Context) -> Result<Outcome> {
+    let suites = [&["malloc_family", "cxx", "c_api"], PROCESS_TESTS].concat();
+    whole_system(context, &suites, &[("DUNEGC_TEST_ZEAL", "97")])
+}
+
+fn paranoid(context: &Context) -> Result<Outcome> {
+    let target = context.target().join("paranoid");
+    context
+        .cargo(&[
+            "build",
+            "--release",
+            "--package",
+            "dunegc-ffi",
+            "--features",
+            "paranoid",
+        ])
+        .env("CARGO_TARGET_DIR", &target)
+        .run()?;
+    context
+        .cargo(&[
+            "test",
+            "--package",
+            "dunegc",
+            "--features",
+            "paranoid",
+            "--no-fail-fast",
+        ])
+        .env("CARGO_TARGET_DIR", &target)
+        .run()?;
+    let library = target.join("release/libdunegc.so").display().to_string();
+    let suites = [&["malloc_family", "cxx", "c_api"], PROCESS_TESTS].concat();
+    whole_system(
+        context,
+        &suites,
+        &[("DUNEGC_LIB", &library), ("DUNEGC_TEST_ZEAL", "997")],
+    )
+}
+
+fn asan(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["sanitizer"], &[])
+}
+
+fn short_torture(context: &Context) -> Result<Outcome> {
+    run_torture(context, 60.0)?;
+    Ok(Outcome::Passed)
+}
+
+/// Runs the torture test, its time split over the modes.
+fn run_torture(context: &Context, seconds: f64) -> Result<()> {
+    context
+        .cargo(&[
+            "test",
+            "--package",
+            "dunegc-tests",
+            "--test",
+            "torture",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env("DUNEGC_LIB", context.library())
+        .env("DUNEGC_TORTURE_SECONDS", format!("{seconds}"))
+        .limit(Duration::from_secs_f64(seconds * 2.0 + 600.0))
+        .run()
+}
+
+/// Runs integration tests of the `tests` crate against the release library.
+fn whole_system(context: &Context, suites: &[&str], env: &[(&str, &str)]) -> Result<Outcome> {
+    let mut args = vec!["test", "--package", "dunegc-tests", "--no-fail-fast"];
+    for suite in suites {
+        args.extend(["--test", suite]);
+    }
+    let mut run = context.cargo(&args).env("DUNEGC_LIB", context.library());
+    for (name, value) in env {
+        run = run.env(name, value);
+    }
+    run.limit(Duration::from_secs(30 * 60)).run()?;
+    Ok(Outcome::Passed)
+}
+
+/// Whether a Rust source below `dir` contains `needle`.
+fn mentions(dir: &Path, needle: &str) -> Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let found = if path.is_dir() {
+            mentions(&path, needle)?
+        } else {
+            path.extension().is_some_and(|extension| extension == "rs")
+                && fs::read_to_string(&path)?.contains(needle)
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
