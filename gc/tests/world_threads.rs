@@ -63,11 +63,8 @@ fn set_all_blocked(block: bool) {
 fn a_thread_that_blocks_every_signal_is_named_in_time_and_all_run_on() {
     let _one = alone();
     let r = Runners::start(4, None);
-    let (tid, go_on, seen) = (
-        AtomicU32::new(0),
-        AtomicBool::new(false),
-        AtomicBool::new(false),
-    );
+    let tid = AtomicU32::new(0);
+    let [go_on, seen, end] = [const { AtomicBool::new(false) }; 3];
     std::thread::scope(|s| {
         s.spawn(|| {
             set_all_blocked(true);
@@ -78,10 +75,12 @@ fn a_thread_that_blocks_every_signal_is_named_in_time_and_all_run_on() {
             // The signals of both attempts arrive here; they are stale and must be ignored.
             set_all_blocked(false);
             seen.store(true, Release);
-            while go_on.load(Acquire) {
+            while !end.load(Acquire) {
                 std::thread::yield_now();
             }
         });
+        // Also when an assertion fails: the scope waits for its thread.
+        let _end = (SetOnDrop(&go_on), SetOnDrop(&end));
         until("blocked", || tid.load(Acquire) != 0);
         for first in [true, false] {
             let t = Instant::now();
@@ -104,7 +103,6 @@ fn a_thread_that_blocks_every_signal_is_named_in_time_and_all_run_on() {
         go_on.store(true, Release);
         until("stale signals ignored", || seen.load(Acquire));
         r.assert_stands_still_then_moves();
-        go_on.store(false, Release);
     });
 }
 

@@ -68,7 +68,10 @@ fn stop_with(regs: &Registers, timeout_ns: u64) -> Result<StoppedWorld, StopErro
     // The thread that let the last stop fail had its time then.
     let culprit = STATE.culprit.load(Relaxed);
     loop {
-        let give_up = now_ns().saturating_add(slice).min(deadline);
+        let now = now_ns();
+        // What would be left for a further try must be worth one.
+        let last = deadline.saturating_sub(now) < 2 * slice;
+        let give_up = if last { deadline } else { now + slice };
         let (e, mask) = match attempt(regs, tid, begun, deadline, give_up) {
             Ok(stopped) => return Ok(stopped),
             Err(failed) => failed,
@@ -76,11 +79,13 @@ fn stop_with(regs: &Registers, timeout_ns: u64) -> Result<StoppedWorld, StopErro
         let_go(mask);
         let again =
             matches!(e, StopError::Blocked { why: Why::SignalBlocked, tid } if tid != culprit);
-        if !again || give_up == deadline || now_ns() >= deadline {
+        if !again || last {
+            if let StopError::Blocked { tid, .. } = e {
+                STATE.culprit.store(tid, Relaxed);
+            }
             return Err(e);
         }
         // With the world running, the thread gets what it waits for.
-        STATE.culprit.store(0, Relaxed);
         let _ = futex::wait(&AtomicU32::new(0), 0, Some(slice / 8));
         slice *= 2;
     }
@@ -356,34 +361,29 @@ impl Stop {
             }
             STATE.wanted.store(acks + missing, SeqCst);
             let now = now_ns();
-            if now >= self.deadline {
-                let late = STATE.table.iter().find(waits);
-                return late.map_or(Ok(()), |r| Err(self.reason(r)));
-            }
             if now >= self.give_up {
-                let blocked = |e: &StopError| {
-                    matches!(
-                        e,
-                        StopError::Blocked {
-                            why: Why::SignalBlocked,
-                            ..
-                        }
-                    )
+                let late = || STATE.table.iter().filter(waits);
+                let blocks = |e: &StopError| {
+                    let why = Why::SignalBlocked;
+                    matches!(e, StopError::Blocked { why: w, .. } if *w == why)
                 };
-                if let Some(e) = STATE
-                    .table
-                    .iter()
-                    .filter(waits)
-                    .map(|r| self.reason(r))
-                    .find(blocked)
-                {
+                // One that blocks the signal explains more than one that was not scheduled in time.
+                if let Some(e) = late().map(|r| self.reason(r)).find(blocks) {
                     return Err(e);
+                }
+                if now >= self.deadline {
+                    return late().next().map_or(Ok(()), |r| Err(self.reason(r)));
                 }
             }
             if STATE.acks.load(SeqCst) != acks {
                 continue;
             }
-            if futex::wait(&STATE.acks, acks, Some(patience.min(self.deadline - now)))
+            let end = if now < self.give_up {
+                self.give_up
+            } else {
+                self.deadline
+            };
+            if futex::wait(&STATE.acks, acks, Some(patience.min(end - now)))
                 == Err(Errno(libc::ETIMEDOUT))
             {
                 STATE
@@ -426,7 +426,6 @@ impl Stop {
                 Why::Unresponsive
             }),
         };
-        STATE.culprit.store(tid, Relaxed);
         StopError::Blocked { tid, why }
     }
 
@@ -442,7 +441,6 @@ impl Stop {
         let end = self.deadline.min(now_ns() + GRACE_NS);
         while let Some(why) = proc_task::status(tid).and_then(|s| obstacle(&s, bit)) {
             if now_ns() >= end {
-                STATE.culprit.store(tid, Relaxed);
                 return Err(StopError::Blocked { tid, why });
             }
             let _ = futex::wait(&STATE.acks, STATE.acks.load(SeqCst), Some(1_000_000));
