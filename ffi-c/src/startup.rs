@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use crate::{exec, leaks, reclaim, route, signals, stderr};
 use gc::config::{self, Mode, StatsSink};
-use gc::{raw, stats};
+use gc::{raw, stats, trace};
 
 const NOT_STARTED: u8 = 0;
 const STARTING: u8 = 1;
@@ -75,6 +75,7 @@ extern "C" fn destructor() {
     if leaks::is_on() {
         leaks::report_at_exit();
     }
+    trace::finish();
 }
 
 #[used]

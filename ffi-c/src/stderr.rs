@@ -7,21 +7,15 @@ use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
 
 use gc::stats;
+use gc::sys::file;
 
 static SPARE: AtomicI32 = AtomicI32::new(-1);
-/// Descriptors below are the program's as long as there are any, so that it gets the numbers that it would get without us.
-const LOWEST: i32 = 200;
 
 /// Duplicates stderr. Done in the constructor, and only if a report goes there.
 pub fn save() {
-    for lowest in [LOWEST, 3] {
-        // SAFETY: makes a descriptor, touches no memory.
-        let fd = unsafe { libc::fcntl(2, libc::F_DUPFD_CLOEXEC, lowest) };
-        if fd >= 0 {
-            SPARE.store(fd, Ordering::Relaxed);
-            stats::set_spare_stderr(fd);
-            return;
-        }
+    if let Ok(fd) = file::duplicate_high(2) {
+        SPARE.store(fd, Ordering::Relaxed);
+        stats::set_spare_stderr(fd);
     }
 }
 

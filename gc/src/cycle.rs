@@ -6,7 +6,7 @@
 use crate::config;
 use crate::finalize;
 use crate::gather::{self, Gathered};
-use crate::heap::{self, alloc, registry, remote, sweep};
+use crate::heap::{self, alloc, layout, registry, remote, runs, sweep};
 use crate::kind::{KINDS, Kind};
 use crate::mark::shared::{Scope, shared};
 use crate::mark::{pool, rescan};
@@ -15,6 +15,7 @@ use crate::raw::CollectError;
 use crate::stats::{self, CycleRecord};
 use crate::sys::clock::now_ns;
 use crate::sys::lock::Lock;
+use crate::trace::{self, Counter, CycleSummary, Event, Point};
 use crate::world::{self, StopError, StoppedWorld};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -32,9 +33,9 @@ pub enum Reason {
 impl Reason {
     fn name(self) -> &'static str {
         match self {
-            Reason::Allocation => "allocation",
+            Reason::Allocation => "growth",
             Reason::Explicit => "explicit",
-            Reason::Exhausted => "exhausted",
+            Reason::Exhausted => "limit",
         }
     }
 }
@@ -109,12 +110,20 @@ fn kinds(f: impl Fn(Kind) -> bool) -> u32 {
 impl Cycle {
     fn run(&mut self, reason: Reason) -> Result<(), CollectError> {
         init_world()?;
+        trace::start();
+        let begin = now_ns();
+        let mut cycle = trace::span_at(Event::Cycle, begin);
+        let before_bytes = (pacer::live() + pacer::since()) as u64;
+        trace::counter(Counter::Collected, before_bytes);
+        let sweep = trace::span(Event::Sweep);
         heap::critical::with(sweep::finish);
+        drop(sweep);
         let (reclaimed, sweep_ns) = sweep::progress();
         stats::record_sweep(sweep_ns);
         let markers = pool::markers(pacer::live());
         pool::ensure_started(markers - 1);
         let stop_begin = now_ns();
+        let stop = trace::span_at(Event::FinalStop, stop_begin);
         let world = self.stop()?;
         // From here to the resume nothing may allocate from the heap, nor wait for a lock that a stopped thread can hold.
         self.prepare(true);
@@ -139,8 +148,11 @@ impl Cycle {
         let live = tally.bytes as usize;
         pacer::collected(live, live - tally.atomic as usize + tally.roots as usize);
         let stop_ns = world.stop_ns();
+        let threads = world.threads().len() as u64;
         drop(world);
-        let pause_ns = now_ns() - stop_begin;
+        let resumed = now_ns();
+        let pause_ns = resumed - stop_begin;
+        stop.end_at(threads, resumed);
         pool::sweep();
         stats::record_cycle(CycleRecord {
             pause_ns,
@@ -151,8 +163,24 @@ impl Cycle {
             reclaimed_bytes: reclaimed,
             roots_bytes: tally.roots,
             objects_marked: tally.objects,
+        });
+        cycle.set(live as u64);
+        drop(cycle);
+        let heap = runs::figures();
+        trace::cycle_done(&CycleSummary {
+            number: stats::collections(),
+            why: reason.name(),
+            duration_ns: now_ns() - begin,
+            stops: 1,
+            stop_ns: pause_ns,
+            stop_max_ns: pause_ns,
+            marked_bytes: live as u64,
+            marked_objects: tally.objects,
+            before_bytes,
+            heap_bytes: (heap.in_use * layout::BLOCK) as u64,
+            free_bytes: (heap.dirty * layout::BLOCK) as u64,
             markers: markers as u32,
-            trigger: reason.name(),
+            ..CycleSummary::default()
         });
         if reason != Reason::Allocation {
             heap::critical::with(|| {
@@ -172,6 +200,7 @@ impl Cycle {
             }
             Err(e) => {
                 self.failures += 1;
+                trace::instant(Point::GivenUp, u64::from(self.failures));
                 // One line for each series of failures, not one for each attempt.
                 if self.failures == 1 {
                     crate::message!("{e}; this collection is put off");
@@ -219,7 +248,10 @@ impl Cycle {
         scope: Scope,
         markers: usize,
     ) -> Option<crate::mark::marker::Tally> {
+        let roots = trace::span(Event::Roots);
         gather::roots(&mut self.gathered, world, scope)?;
+        drop(roots);
+        let mut mark = trace::span(Event::FinalMark);
         let mut scope = scope;
         let spare = !self.gathered.unseen().is_empty();
         if spare {
@@ -238,6 +270,7 @@ impl Cycle {
         finalize::after_mark(s, &mut tally)?;
         #[cfg(feature = "paranoid")]
         crate::paranoid::check(s, scope, self.gathered.ranges());
+        mark.set(tally.bytes);
         Some(tally)
     }
 
@@ -248,6 +281,7 @@ impl Cycle {
     ) -> Result<(), CollectError> {
         init_world()?;
         heap::critical::with(sweep::finish);
+        let _stop = trace::span(Event::FinalStop);
         let world = self.stop()?;
         self.prepare(false);
         let scope = Scope {

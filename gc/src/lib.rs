@@ -67,6 +67,9 @@ mod sync;
 #[doc(hidden)]
 #[cfg(not(loom))]
 pub mod sys;
+#[doc(hidden)]
+#[cfg(not(loom))]
+pub mod trace;
 #[cfg(not(loom))]
 pub mod world;
 

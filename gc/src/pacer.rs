@@ -9,6 +9,7 @@ use crate::config;
 use crate::cycle::{self, Reason};
 use crate::heap::thread::ThreadHeap;
 use crate::heap::{self, runs};
+use crate::trace::{self, Event};
 use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 static SINCE: AtomicIsize = AtomicIsize::new(0);
@@ -52,6 +53,7 @@ fn due(heap: &ThreadHeap) {
         }
         heap.zeal.store(0, Relaxed);
     }
+    let _stall = trace::span(Event::Stall);
     if cycle::collect(Reason::Allocation).is_err() {
         // Tried again after as much allocation as since the last collection.
         heap::critical::with(next);
@@ -92,14 +94,18 @@ pub fn is_tight() -> bool {
 
 /// There was no memory for `size` bytes: collects. True if trying again makes sense.
 #[cold]
-pub fn emergency(_size: usize) -> bool {
+pub fn emergency(size: usize) -> bool {
+    let mut stall = trace::span(Event::Stall);
+    stall.set(size as u64);
     let trimmed = heap::critical::with(|| runs::trim(0));
     collects() && cycle::collect(Reason::Exhausted).is_ok() || trimmed
 }
 
 /// Still none: collects a second time (finalizers and suspects of the first are free then).
 #[cold]
-pub fn last_resort(_size: usize) -> bool {
+pub fn last_resort(size: usize) -> bool {
+    let mut stall = trace::span(Event::Stall);
+    stall.set(size as u64);
     collects() && cycle::collect(Reason::Exhausted).is_ok()
 }
 

@@ -36,6 +36,7 @@ fn bad_values_get_one_line_each() {
     complains("DUNEGC_SIGNAL", "SIGUSR1", &["34", "64"]);
     complains("DUNEGC_LEAKS_EXITCODE", "999", &["255"]);
     complains("DUNEGC_LEAKS_SIGNAL", "9", &["signal"]);
+    complains("DUNEGC_LOG", "gcc", &["gc or 1", "using 0"]);
 }
 
 #[test]
@@ -73,6 +74,8 @@ fn good_values_are_silent() {
         ("DUNEGC_SIGNAL", "40"),
         ("DUNEGC_RECLAIM_ONLY", "libfoo.so,libbar.so"),
         ("DUNEGC_LEAKS_EXITCODE", "23"),
+        ("DUNEGC_LOG", "0"),
+        ("DUNEGC_TRACE", "none"),
     ] {
         let outcome = Run::new("/bin/echo")
             .arg("hello")

@@ -60,7 +60,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "process",
-        about: "threads, fork, exec, dlopen, limits, roots, reclaim",
+        about: "threads, fork, exec, dlopen, limits, roots, reclaim, trace",
         run: process,
     },
     Step {
@@ -104,6 +104,7 @@ const PROCESS_TESTS: &[&str] = &[
     "reclaim",
     "leaks",
     "memory_return",
+    "trace",
 ];
 
 /// Runs the chosen steps to the end (or to the first failure) and sums up.

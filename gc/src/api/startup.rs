@@ -30,6 +30,7 @@ unsafe extern "C" fn child() {
 
 extern "C" fn at_exit() {
     crate::stats::report_at_exit();
+    crate::trace::finish();
 }
 
 #[used]

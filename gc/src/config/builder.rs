@@ -82,6 +82,12 @@ impl Builder {
         self
     }
 
+    /// File for a trace of the collections (as for [`Self::stats_json`]); `None`: none. See `docs/tracing.md`.
+    pub fn trace(mut self, path: Option<&'static str>) -> Self {
+        self.0.trace = path.map(str::as_bytes);
+        self
+    }
+
     /// Comma-separated modules whose blocks mode `reclaim` may collect; `None`: all.
     pub fn reclaim_only(mut self, modules: Option<&'static str>) -> Self {
         self.0.reclaim_only = modules.map(str::as_bytes);

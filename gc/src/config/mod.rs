@@ -110,6 +110,8 @@ pub struct Config {
     pub reclaim_only: Option<&'static [u8]>,
     /// 0: problems only; 1: a line per collection; 2: decisions in between too.
     pub log: u8,
+    /// File for a trace of the collections (`%p`: process id, `%%`: `%`); `None`: none is written.
+    pub trace: Option<&'static [u8]>,
 }
 
 impl Config {
@@ -136,6 +138,7 @@ impl Config {
         },
         reclaim_only: None,
         log: 0,
+        trace: None,
     };
 
     /// A builder that starts from the configuration in force (that is, from the environment).

@@ -53,8 +53,8 @@ pub(super) enum Arena {
 }
 
 impl Arena {
-    /// Room in bytes for the values of one environment: two paths and a list.
-    pub const SIZE: usize = 3 * PATH_LIMIT;
+    /// Room in bytes for the values of one environment: three paths and a list.
+    pub const SIZE: usize = 4 * PATH_LIMIT;
 
     /// Copies `text`; `None` if there is no room.
     fn keep(&mut self, text: &[u8]) -> Option<&'static [u8]> {
@@ -300,12 +300,26 @@ pub static OPTIONS: &[Opt] = &[
     opt!(
         "DUNEGC_LOG",
         "Lines on stderr about the collector's work",
-        "0 (problems), 1 (a line per collection) or 2 (decisions too)",
+        "0 (problems), gc or 1 (a line per collection) or 2 (decisions too)",
         "0",
         LATE,
-        |c, t, a| parse::integer(t, 0, 2)? as u8,
+        |c, t, a| if t == b"gc" {
+            1
+        } else {
+            parse::integer(t, 0, 2)? as u8
+        },
         |c| c.log <= 2,
         log
+    ),
+    opt!(
+        "DUNEGC_TRACE",
+        "File for a trace of the collections in the trace-event format (Perfetto, chrome://tracing); %p in it stands for the process id",
+        "none or a path (shorter than 2048 bytes)",
+        "none",
+        EARLY,
+        |c, t, a| or_none(t, b"none", |t| a.keep(parse::path(t)?))?,
+        |c| c.trace.is_none_or(|p| parse::path(p).is_some()),
+        trace
     ),
     opt!(
         "DUNEGC_ZEAL",

@@ -2,7 +2,7 @@
 
 use super::{alloc, central, critical, registry, runs, sweep};
 use crate::mark::packet;
-use crate::{cycle, finalize, pins, world};
+use crate::{cycle, finalize, pins, trace, world};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Before the fork.
@@ -34,6 +34,7 @@ pub fn parent() {
         critical::leave(heap);
     }
     world::after_fork_parent();
+    trace::after_fork_parent();
 }
 
 /// In the child, where only the calling thread is left.
@@ -41,6 +42,7 @@ pub fn child() {
     // SAFETY: the parent's thread, of which this is the copy, took the locks in `prepare`.
     unsafe { unlock() };
     cycle::after_fork_child();
+    trace::after_fork_child();
     sweep::after_fork_child();
     let heap = alloc::current();
     if !heap.is_empty_heap() {

@@ -62,6 +62,7 @@ pub fn init() {
         s.decay_ms,
     );
     READY.store(1, Release);
+    crate::trace::start();
 }
 
 /// Objects of this kind are freed by the collector.

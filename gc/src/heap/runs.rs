@@ -11,6 +11,7 @@ use super::populate::{self, HUGE_BLOCKS};
 use super::region::{Options, Region};
 use crate::sys::lock::{Guard, Lock};
 use crate::sys::{clock, mem};
+use crate::trace::{self, Event};
 use core::sync::atomic::Ordering::Relaxed;
 
 const EXACT: usize = 32;
@@ -227,7 +228,10 @@ fn purge(mut r: Guard<'static, Runs>, now: u64) {
 /// Discards the storage of a run that is in no list, with the lock released, and inserts it as clean.
 fn clean_one(r: Guard<'static, Runs>, b: Block, n: usize) -> bool {
     drop(r);
+    let mut release = trace::span(Event::Release);
     let ok = discard(b, n);
+    release.set(if ok { n * BLOCK } else { 0 } as u64);
+    drop(release);
     let mut r = RUNS.lock();
     if ok {
         r.insert(b, n, CLEAN, 0);

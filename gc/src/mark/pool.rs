@@ -5,6 +5,7 @@ use super::shared::{MAX_MARKERS, shared};
 use crate::config;
 use crate::heap::{runs, sweep};
 use crate::sys::lock::{futex_wait, futex_wait_for, futex_wake};
+use crate::trace::{self, Event};
 use crate::world;
 use core::ptr;
 use core::sync::atomic::{
@@ -92,7 +93,10 @@ extern "C" fn run(id: *mut libc::c_void) -> *mut libc::c_void {
         }
         seen = now;
         shared().help(id);
-        while sweep::step() {}
+        if sweep::step() {
+            let _sweep = trace::span(Event::Sweep);
+            while sweep::step() {}
+        }
     }
 }
 

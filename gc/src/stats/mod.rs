@@ -1,14 +1,12 @@
 //! Statistics: what the collector counts, a snapshot of it, and the reports at exit.
 //!
-//! [`record_cycle`] is the single place through which every collection goes: it feeds the counters, the pause
-//! histogram, and the log (`DUNEGC_LOG=1`).
+//! [`record_cycle`] is the single place through which every collection goes: it feeds the counters and the pause histogram.
 
 mod histogram;
 mod json;
 mod process;
 mod report;
 
-use crate::sys::out::{Bytes, Nanos};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use histogram::Histogram;
 
@@ -33,10 +31,6 @@ pub struct CycleRecord {
     pub roots_bytes: u64,
     /// Objects reached.
     pub objects_marked: u64,
-    /// Threads that marked.
-    pub markers: u32,
-    /// Why it was started, one word: `growth`, `limit`, `explicit`, `zeal`, ...
-    pub trigger: &'static str,
 }
 
 /// Figures of the process since its start. Times in nanoseconds, sizes in bytes.
@@ -147,30 +141,9 @@ impl Counters {
 
 static COUNTERS: Counters = Counters::new();
 
-/// Counts a collection, and logs it if the log level asks for it. Does not allocate or lock.
+/// Counts a collection. Does not allocate or lock.
 pub fn record_cycle(cycle: CycleRecord) {
     COUNTERS.record(&cycle);
-    if crate::config::get().log >= 1 {
-        log(&cycle);
-    }
-}
-
-#[cold]
-fn log(c: &CycleRecord) {
-    crate::message!(
-        "collection {} ({}): pause {} (stop {}), mark {} by {}, sweep {}, live {}, reclaimed {}, roots {}, {} objects",
-        COUNTERS.collections.load(Relaxed),
-        c.trigger,
-        Nanos(c.pause_ns),
-        Nanos(c.stop_ns),
-        Nanos(c.mark_ns),
-        c.markers,
-        Nanos(c.sweep_ns),
-        Bytes(c.live_bytes),
-        Bytes(c.reclaimed_bytes),
-        Bytes(c.roots_bytes),
-        c.objects_marked,
-    );
 }
 
 /// Adds sweeping time that belongs to no cycle yet (lazy sweeping by allocating threads).
@@ -211,8 +184,6 @@ mod tests {
             reclaimed_bytes: 50,
             roots_bytes: 7,
             objects_marked: 3,
-            markers: 2,
-            trigger: "explicit",
         }
     }
 

@@ -5,12 +5,9 @@ use crate::config::{self, StatsSink};
 use crate::message;
 use crate::sys::file::{self, Errno};
 use crate::sys::out::{Bytes, FdWriter, Nanos, Text};
-use core::ffi::CStr;
+use crate::sys::path::{PATH, expand, terminated};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-
-/// A path with NUL, after `%p` was replaced.
-const PATH: usize = libc::PATH_MAX as usize;
 
 /// See [`set_spare_stderr`].
 static SPARE: AtomicI32 = AtomicI32::new(-1);
@@ -146,55 +143,10 @@ fn json_file(path: &[u8], shown: &mut Text<PATH>) -> Result<(), Errno> {
     result
 }
 
-/// `%p` becomes the process id, `%%` becomes `%`; any other `%` stays.
-pub(crate) fn expand<const N: usize>(pattern: &[u8], pid: i32, into: &mut Text<N>) {
-    let mut rest = pattern;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match (first, tail) {
-            (b'%', [b'p', after @ ..]) => {
-                // A Text does not fail.
-                let _ = write!(into, "{pid}");
-                rest = after;
-            }
-            (b'%', [b'%', after @ ..]) => {
-                into.push(b"%");
-                rest = after;
-            }
-            _ => {
-                into.push(&[*first]);
-            }
-        }
-    }
-}
-
-fn terminated<'b>(text: &Text<PATH>, buffer: &'b mut [u8; PATH]) -> Result<&'b CStr, Errno> {
-    let bytes = text.as_bytes();
-    if text.is_cut() || bytes.len() >= PATH {
-        return Err(Errno(libc::ENAMETOOLONG));
-    }
-    buffer[..bytes.len()].copy_from_slice(bytes);
-    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno(libc::EINVAL))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::string::String;
-
-    fn expanded(pattern: &str) -> String {
-        let mut t = Text::<64>::new();
-        expand(pattern.as_bytes(), 321, &mut t);
-        String::from_utf8(t.as_bytes().to_vec()).unwrap()
-    }
-
-    #[test]
-    fn patterns() {
-        assert_eq!(expanded("/tmp/s.%p.json"), "/tmp/s.321.json");
-        assert_eq!(expanded("%p%p"), "321321");
-        assert_eq!(expanded("100%%p"), "100%p");
-        assert_eq!(expanded("a%q%"), "a%q%");
-    }
 
     #[test]
     fn table_has_every_line() {

@@ -25,6 +25,7 @@ impl fmt::Display for Errno {
             libc::EINVAL => f.write_str("EINVAL: invalid argument"),
             libc::ENFILE => f.write_str("ENFILE: too many open files in the system"),
             libc::EMFILE => f.write_str("EMFILE: too many open files"),
+            libc::ENXIO => f.write_str("ENXIO: no such device or no reader"),
             libc::EFBIG => f.write_str("EFBIG: file too large"),
             libc::ENOSPC => f.write_str("ENOSPC: no space left on device"),
             libc::EROFS => f.write_str("EROFS: read-only file system"),
@@ -140,6 +141,86 @@ pub fn close(fd: i32) -> Result<(), Errno> {
     check(unsafe { syscall3(libc::SYS_close, fd as usize, 0, 0) }).map(drop)
 }
 
+/// What tells an open file from every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Device.
+    pub dev: u64,
+    /// Number on it.
+    pub ino: u64,
+}
+
+/// Identity, type and permissions (`st_mode`), and size of an open file: `fstat(2)`.
+pub fn identity(fd: i32) -> Result<(Identity, u32, u64), Errno> {
+    // SAFETY: all-zero bytes are a valid stat.
+    let mut s: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: the kernel fills the one stat that it is given; on x86_64 libc's is the kernel's.
+    check(unsafe { syscall3(libc::SYS_fstat, fd as usize, &raw mut s as usize, 0) })?;
+    let id = Identity {
+        dev: s.st_dev,
+        ino: s.st_ino,
+    };
+    Ok((id, s.st_mode, s.st_size as u64))
+}
+
+/// Descriptors below are the program's as long as there are any, so that it gets the numbers that it would get without us.
+const LOWEST: i32 = 200;
+
+/// `fd` under a number that programs do not use, with close-on-exec; at least 3. `fd` itself stays open.
+pub fn duplicate_high(fd: i32) -> Result<i32, Errno> {
+    let duplicate = |lowest: i32| {
+        // SAFETY: makes a descriptor, touches no memory.
+        check(unsafe {
+            syscall3(
+                libc::SYS_fcntl,
+                fd as usize,
+                libc::F_DUPFD_CLOEXEC as usize,
+                lowest as usize,
+            )
+        })
+    };
+    let r = duplicate(LOWEST).or_else(|_| duplicate(3));
+    r.map(|fd| fd as i32)
+}
+
+/// Locks an open file for this process and those that inherit the descriptor, without waiting: `flock(2)`.
+pub fn try_lock(fd: i32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    check(unsafe {
+        syscall3(
+            libc::SYS_flock,
+            fd as usize,
+            (libc::LOCK_EX | libc::LOCK_NB) as usize,
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// Cuts an open file to `len` bytes.
+pub fn truncate(fd: i32, len: u64) -> Result<(), Errno> {
+    // SAFETY: touches no memory of this process.
+    check(unsafe { syscall3(libc::SYS_ftruncate, fd as usize, len as usize, 0) }).map(drop)
+}
+
+/// The size up to which this process may write files (`RLIMIT_FSIZE`).
+pub fn size_limit() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: 0,
+    };
+    // SAFETY: getrlimit fills the one rlimit that it is given. Where it is refused, the value above stays.
+    let _ = unsafe {
+        syscall3(
+            libc::SYS_getrlimit,
+            libc::RLIMIT_FSIZE as usize,
+            &raw mut limit as usize,
+            0,
+        )
+    };
+    limit.rlim_cur
+}
+
 /// `rename(2)`.
 pub fn rename(from: &CStr, to: &CStr) -> Result<(), Errno> {
     // SAFETY: both paths are NUL-terminated and only read by the kernel.
@@ -214,6 +295,20 @@ mod tests {
         assert_eq!(read_start(&b, &mut buf).unwrap(), b"hello");
         let mut buf = [0; 64];
         assert_eq!(read_start(&b, &mut buf).unwrap(), b"hello world");
+        let fd = open(&b, libc::O_RDWR, 0).unwrap();
+        let high = duplicate_high(fd).unwrap();
+        assert!(high >= 3 && high != fd);
+        let (id, mode, size) = identity(fd).unwrap();
+        assert_eq!((mode & libc::S_IFMT, size), (libc::S_IFREG, 11));
+        truncate(high, 4).unwrap();
+        assert_eq!(identity(high).unwrap(), (id, mode, 4));
+        try_lock(fd).unwrap();
+        let other = open(&b, libc::O_RDWR, 0).unwrap();
+        assert_eq!(try_lock(other), Err(Errno(libc::EAGAIN)));
+        for fd in [fd, high, other] {
+            close(fd).unwrap();
+        }
+        assert!(size_limit() > 11);
         unlink(&b).unwrap();
         assert_eq!(read_start(&b, &mut buf), Err(Errno(libc::ENOENT)));
         assert_eq!(close(fd), Err(Errno(libc::EBADF)));

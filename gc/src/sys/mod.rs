@@ -8,6 +8,7 @@ pub mod map;
 pub mod mem;
 pub mod out;
 pub mod pagemap;
+pub mod path;
 pub mod proc_maps;
 pub mod proc_task;
 pub mod raw;

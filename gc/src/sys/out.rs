@@ -34,6 +34,11 @@ impl<const N: usize> Text<N> {
         self.cut
     }
 
+    /// How many bytes more fit.
+    pub fn room(&self) -> usize {
+        N - self.len
+    }
+
     /// Appends bytes; false if they did not all fit.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         let n = bytes.len().min(N - self.len);

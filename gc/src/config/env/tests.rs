@@ -63,6 +63,7 @@ fn every_option_is_read() {
             "DUNEGC_LEAKS_SIGNAL=12",
             "DUNEGC_LEAKS_DEPTH=8",
             "DUNEGC_LOG=2",
+            "DUNEGC_TRACE=/tmp/t",
             "DUNEGC_ZEAL=7",
             "DUNEGC_LIB=/x",
         ],
@@ -94,6 +95,7 @@ fn every_option_is_read() {
     );
     assert_eq!(c.leaks.file, Some(&b"/tmp/l"[..]));
     assert_eq!((c.log, c.zeal), (2, 7));
+    assert_eq!(c.trace, Some(&b"/tmp/t"[..]));
     // Nothing kept its default: each option above is really wired.
     for o in OPTIONS {
         assert!(!(o.same)(&c, &Config::DEFAULT), "{}", o.name);
@@ -105,7 +107,7 @@ fn a_refused_value_gets_one_line_and_the_default() {
     for o in OPTIONS {
         // json: without a path and an empty list are the only bad values of the options that take any text.
         let bad = match o.name {
-            "DUNEGC_RECLAIM_ONLY" | "DUNEGC_LEAKS_FILE" => "x".repeat(3000),
+            "DUNEGC_RECLAIM_ONLY" | "DUNEGC_LEAKS_FILE" | "DUNEGC_TRACE" => "x".repeat(3000),
             _ => "bogus".to_string(),
         };
         let (c, lines) = run(&[&format!("{}={bad}", o.name)], false);
@@ -180,16 +182,25 @@ fn contradicting_signals() {
 }
 
 #[test]
-fn three_longest_texts_fit() {
+fn four_longest_texts_fit() {
     let p = "p".repeat(crate::config::parse::PATH_LIMIT - 1);
     let vars = [
         format!("DUNEGC_STATS=json:{p}"),
         format!("DUNEGC_LEAKS_FILE={p}"),
         format!("DUNEGC_RECLAIM_ONLY={p}"),
+        format!("DUNEGC_TRACE={p}"),
     ];
     let (c, lines) = run(&vars.each_ref().map(String::as_str), false);
     assert!(lines.is_empty(), "{lines:?}");
     assert_eq!(c.leaks.file, Some(p.as_bytes()));
+    assert_eq!(c.trace, Some(p.as_bytes()));
+}
+
+#[test]
+fn log_levels_have_names() {
+    assert_eq!(one("DUNEGC_LOG=gc").log, 1);
+    assert_eq!(one("DUNEGC_LOG=1").log, 1);
+    assert_eq!(run(&["DUNEGC_LOG=gcc"], false).1.len(), 1);
 }
 
 #[test]
