@@ -105,6 +105,7 @@ const PROCESS_TESTS: &[&str] = &[
     "leaks",
     "memory_return",
     "trace",
+    "probes",
 ];
 
 /// Runs the chosen steps to the end (or to the first failure) and sums up.
