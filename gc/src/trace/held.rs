@@ -58,3 +58,36 @@ pub(super) fn after_fork_child() {
     LEN.store(0, Relaxed);
     HOLDER.store(0, Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn the_holders_events_are_written_at_the_end_and_in_order() {
+        let record = |tid, argument| Record {
+            tid,
+            argument,
+            ..Record::EMPTY
+        };
+        let mut written = Vec::new();
+        let mut put = |r: &[Record]| written.extend(r.iter().map(|r| r.argument));
+        assert!(!keep(&record(7, 0), &mut put));
+        begin(7);
+        begin(8);
+        assert!(!keep(&record(8, 0), &mut put));
+        for i in 0..MOST as u64 {
+            assert!(keep(&record(7, i), &mut put));
+        }
+        end(8, &mut put);
+        // One more than there is room for.
+        assert!(keep(&record(7, MOST as u64), &mut |r: &[Record]| {
+            assert_eq!(r.len(), MOST);
+            put(r);
+        }));
+        end(7, &mut put);
+        assert!(!keep(&record(7, 0), &mut put));
+        assert_eq!(written, (0..=MOST as u64).collect::<Vec<_>>());
+    }
+}

@@ -34,9 +34,11 @@ macro_rules! probe {
                 probe!(@arguments $($argument)?),
                 "994: .balign 4",
                 ".popsection",
-                // Kept by the linker although no code refers to it; one for all probes.
+                // Kept by the linker although no code refers to it; one for all probes. With the code: perf takes the
+                // difference between its address and its place in the file to be that of the probes, which in a file made
+                // by lld holds only within a segment.
                 ".ifndef _.stapsdt.base",
-                ".pushsection .stapsdt.base, \"aGR\", @progbits, .stapsdt.base, comdat",
+                ".pushsection .stapsdt.base, \"axGR\", @progbits, .stapsdt.base, comdat",
                 ".weak _.stapsdt.base",
                 ".hidden _.stapsdt.base",
                 "_.stapsdt.base: .space 1",
