@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "probe.h"
 
 static inline void *bench_checked(void *p, size_t size) {
     if (__builtin_expect(p == NULL, 0)) {
@@ -37,18 +38,22 @@ extern __attribute__((weak)) size_t GC_get_gc_no(void);
 extern __attribute__((weak)) void GC_set_on_collection_event(void (*)(int));
 
 /* Zeroed, scanned. */
-#define ALLOC(n) bench_checked(GC_malloc(n), n)
+#define ALLOC(n) bench_checked(PROBE_TIMED(GC_malloc(n)), n)
 /* Scanned; the caller sets every byte that it reads. */
 #define ALLOC_RAW(n) ALLOC(n)
 /* Holds no pointers; the caller sets every byte that it reads. */
-#define ALLOC_ATOMIC(n) bench_checked(GC_malloc_atomic(n), n)
+#define ALLOC_ATOMIC(n) bench_checked(PROBE_TIMED(GC_malloc_atomic(n)), n)
 #ifdef GC_FREEING
 #define HAS_FREE 1
-#define FREE(p) GC_free(p)
+#define FREE(p) bench_freed(p)
 #else
 #define HAS_FREE 0
 #define FREE(p) ((void)(p))
 #endif
+static inline void bench_freed(void *p) {
+    GC_free(p);
+    PROBE_TICK();
+}
 
 static inline void bench_alloc_init(void) {
     GC_init();
@@ -62,11 +67,15 @@ static inline int bench_thread_join(pthread_t t) {
 }
 
 #else
-#define ALLOC(n) bench_checked(calloc(1, n), n)
-#define ALLOC_RAW(n) bench_checked(malloc(n), n)
-#define ALLOC_ATOMIC(n) bench_checked(malloc(n), n)
+#define ALLOC(n) bench_checked(PROBE_TIMED(calloc(1, n)), n)
+#define ALLOC_RAW(n) bench_checked(PROBE_TIMED(malloc(n)), n)
+#define ALLOC_ATOMIC(n) bench_checked(PROBE_TIMED(malloc(n)), n)
 #define HAS_FREE 1
-#define FREE(p) free(p)
+#define FREE(p) bench_freed(p)
+static inline void bench_freed(void *p) {
+    free(p);
+    PROBE_TICK();
+}
 static inline void bench_alloc_init(void) {}
 static inline int bench_thread_create(pthread_t *t, void *(*f)(void *), void *arg) {
     return pthread_create(t, NULL, f, arg);

@@ -4,6 +4,9 @@
  *   --long-lived DEPTH  depth of the tree that stays (16; 22 is 268 MB of nodes)
  *   --threads N         each of N threads does the same whole work (1)
  *   --mutate N          subtrees of the long-lived tree replaced between two phases (0)
+ *   --swap P            on average P of 100 000 allocations are followed by a swap of two random subtrees of the
+ *                       long-lived tree, two pointer stores each; the tree keeps its size and its nodes (0)
+ *   --sleepers N        further threads that hold a small tree on their stack and sleep (0)
  */
 #include "bench.h"
 
@@ -14,13 +17,47 @@ typedef struct node {
     int i, j;
 } node;
 
-static long long_lived_depth, threads, mutations;
+enum { MAX_THREADS = 64, MAX_SLEEPERS = 256, SLEEPER_DEPTH = 10 };
+
+static long long_lived_depth, threads, mutations, swaps, sleepers;
+
+/* Swaps subtrees of this thread's long-lived tree; nothing before the tree is complete. */
+static __thread struct {
+    struct node *root;
+    uint64_t random;
+    uint64_t allocations_left;
+} swapper;
+
+static node **random_slot(long level, uint64_t path) {
+    node *n = swapper.root;
+    for (; level > 1; level--, path >>= 1) n = path & 1 ? n->left : n->right;
+    return path & 1 ? &n->left : &n->right;
+}
+
+/* Uniform from 1 to twice the mean distance. */
+static void draw_distance(void) { swapper.allocations_left = 1 + bench_random(&swapper.random) % (200000 / (uint64_t)swaps); }
+
+/* Two slots of one level, so that neither lies below the other. */
+static void __attribute__((noinline)) swap_subtrees(void) {
+    long level = 1 + (long)(bench_random(&swapper.random) % (uint64_t)long_lived_depth);
+    node **a = random_slot(level, bench_random(&swapper.random) >> 20);
+    node **b = random_slot(level, bench_random(&swapper.random) >> 20);
+    node *kept = *a;
+    *a = *b;
+    *b = kept;
+    draw_distance();
+}
+
+static inline void maybe_swap(void) {
+    if (swaps && swapper.root && --swapper.allocations_left == 0) swap_subtrees();
+}
 
 static node *new_node(node *left, node *right) {
     node *n = ALLOC_RAW(sizeof *n);
     n->left = left;
     n->right = right;
     n->i = n->j = 0;
+    maybe_swap();
     return n;
 }
 
@@ -56,6 +93,20 @@ static uint64_t spine(const node *n) {
 
 static uint64_t tree_sum(const node *n) {
     return n ? 1 + (uint64_t)n->i + tree_sum(n->left) + tree_sum(n->right) : 0;
+}
+
+/* Numbers the nodes in the order of the tree, for `tree_order`. */
+static void number(node *n, int *next) {
+    if (!n) return;
+    PROBE_TICK();
+    n->i = (*next)++;
+    number(n->left, next);
+    number(n->right, next);
+}
+
+/* A checksum in which every node counts with its place. */
+static uint64_t tree_order(const node *n, uint64_t sum) {
+    return n ? tree_order(n->right, tree_order(n->left, bench_mix(sum, (uint64_t)n->i))) : sum + 1;
 }
 
 static uint64_t time_construction(int depth) {
@@ -96,6 +147,7 @@ struct work {
 static void *run(void *arg) {
     struct work *w = arg;
     uint64_t random = 88172645463325252u;
+    probe_begin();
     node *stretch = make_tree(STRETCH_DEPTH);
     w->sum = spine(stretch);
     destroy(stretch);
@@ -104,13 +156,28 @@ static void *run(void *arg) {
     w->tree = new_node(NULL, NULL);
     populate((int)long_lived_depth, w->tree);
     w->array = ALLOC_ATOMIC(ARRAY_DOUBLES * sizeof(double));
-    memset(w->array, 0, ARRAY_DOUBLES * sizeof(double));
-    for (int k = 0; k < ARRAY_DOUBLES / 2; k++) w->array[k] = 1.0 / (k + 1);
+    for (int k = 0; k < ARRAY_DOUBLES; k += 500) {
+        memset(w->array + k, 0, 500 * sizeof(double));
+        PROBE_TICK();
+    }
+    for (int k = 0; k < ARRAY_DOUBLES / 2; k++) {
+        w->array[k] = 1.0 / (k + 1);
+        if (k % 512 == 0) PROBE_TICK();
+    }
+    if (swaps) {
+        int next = 0;
+        number(w->tree, &next);
+        swapper.root = w->tree;
+        swapper.random = random;
+        draw_distance();
+    }
 
     for (int depth = MIN_DEPTH; depth <= MAX_DEPTH; depth += 2) {
         w->sum = bench_mix(w->sum, time_construction(depth));
         if (mutations && long_lived_depth > MUTATED_HEIGHT) mutate(w->tree, (int)long_lived_depth, &random);
     }
+    swapper.root = NULL;
+    probe_end();
     return NULL;
 }
 
@@ -123,7 +190,7 @@ static void *tear_down(void *arg) {
 
 /* `f` on every piece of work at once, the first one on this thread. */
 static void on_all(void *(*f)(void *), struct work *works) {
-    pthread_t ids[64];
+    pthread_t ids[MAX_THREADS];
     for (long t = 1; t < threads; t++)
         if (bench_thread_create(&ids[t], f, &works[t])) {
             perror("pthread_create");
@@ -133,23 +200,79 @@ static void on_all(void *(*f)(void *), struct work *works) {
     for (long t = 1; t < threads; t++) bench_thread_join(ids[t]);
 }
 
-static struct work works[64];
+static struct work works[MAX_THREADS];
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    long asleep;
+    int morning;
+} night = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
+
+/* Only this stack holds the tree while the thread sleeps. */
+static void *sleeper(void *sum) {
+    node *tree = make_tree(SLEEPER_DEPTH);
+    pthread_mutex_lock(&night.lock);
+    night.asleep++;
+    pthread_cond_broadcast(&night.changed);
+    while (!night.morning) pthread_cond_wait(&night.changed, &night.lock);
+    pthread_mutex_unlock(&night.lock);
+    *(uint64_t *)sum = tree_sum(tree);
+    destroy(tree);
+    return NULL;
+}
+
+static pthread_t sleeper_ids[MAX_SLEEPERS];
+static uint64_t sleeper_sums[MAX_SLEEPERS];
+
+static void start_sleepers(void) {
+    for (long t = 0; t < sleepers; t++)
+        if (bench_thread_create(&sleeper_ids[t], sleeper, &sleeper_sums[t])) {
+            perror("pthread_create");
+            exit(2);
+        }
+    pthread_mutex_lock(&night.lock);
+    while (night.asleep < sleepers) pthread_cond_wait(&night.changed, &night.lock);
+    pthread_mutex_unlock(&night.lock);
+}
+
+static uint64_t wake_sleepers(void) {
+    uint64_t sum = 0;
+    pthread_mutex_lock(&night.lock);
+    night.morning = 1;
+    pthread_cond_broadcast(&night.changed);
+    pthread_mutex_unlock(&night.lock);
+    for (long t = 0; t < sleepers; t++) {
+        bench_thread_join(sleeper_ids[t]);
+        sum += sleeper_sums[t];
+    }
+    return sum;
+}
 
 int main(int argc, char **argv) {
     long_lived_depth = bench_option(argc, argv, "--long-lived", 16);
     threads = bench_option(argc, argv, "--threads", 1);
     mutations = bench_option(argc, argv, "--mutate", 0);
-    if (threads < 1 || threads > 64 || long_lived_depth > 28) {
-        fprintf(stderr, "gcbench: --threads is 1 to 64 and --long-lived 0 to 28\n");
+    swaps = bench_option(argc, argv, "--swap", 0);
+    sleepers = bench_option(argc, argv, "--sleepers", 0);
+    if (threads < 1 || threads > MAX_THREADS || long_lived_depth > 28) {
+        fprintf(stderr, "gcbench: --threads is 1 to %d and --long-lived 0 to 28\n", MAX_THREADS);
         return 2;
     }
-    bench_init();
+    if (sleepers > MAX_SLEEPERS || swaps > 100000 || (swaps && long_lived_depth < 1)) {
+        fprintf(stderr, "gcbench: --sleepers is 0 to %d, --swap 0 to 100000 and needs --long-lived 1 or more\n",
+                MAX_SLEEPERS);
+        return 2;
+    }
+    bench_init(argc, argv);
+    start_sleepers();
     bench_start();
     on_all(run, works);
     bench_stop();
 
-    uint64_t checksum = 0;
+    uint64_t checksum = sleepers ? wake_sleepers() : 0;
     for (long t = 0; t < threads; t++) {
+        if (swaps) checksum = bench_mix(checksum, tree_order(works[t].tree, 0));
         checksum = bench_mix(checksum, works[t].sum + tree_sum(works[t].tree));
         checksum = bench_mix(checksum, (uint64_t)(works[t].array[1000] * 1e9));
     }

@@ -3,6 +3,8 @@
  *   --live N      entries in the full map (1100000)
  *   --churn N     steps of (remove one, insert one, look one up) on the full map (800000)
  *   --rounds N    maps grown from nothing and dropped (2)
+ *   --mutate P    after P of 100 000 steps on the full map, on average, the chain of a random bucket is turned round:
+ *                 one pointer store for each entry, and one in the table (0)
  */
 #include "bench.h"
 
@@ -38,6 +40,7 @@ static void grow(void) {
     entry **fresh = ALLOC(buckets * sizeof *fresh);
     for (uint64_t b = 0; b < old; b++)
         for (entry *e = map.buckets[b], *next; e; e = next) {
+            PROBE_TICK();
             next = e->next;
             entry **slot = &fresh[e->hash & (buckets - 1)];
             e->next = *slot;
@@ -104,6 +107,24 @@ static void drop_map(void) {
     map.used = 0;
 }
 
+static void turn_round(uint64_t bucket) {
+    entry *done = NULL;
+    for (entry *e = map.buckets[bucket & map.mask], *next; e; e = next) {
+        next = e->next;
+        e->next = done;
+        done = e;
+    }
+    map.buckets[bucket & map.mask] = done;
+}
+
+/* The keys of every chain, in their order. */
+static uint64_t order(void) {
+    uint64_t sum = 0;
+    for (uint64_t b = 0; b <= map.mask; b++)
+        for (const entry *e = map.buckets[b]; e; e = e->next) sum = bench_mix(sum, e->value);
+    return sum;
+}
+
 /* Spreads consecutive numbers over keys of 9 to 14 characters. */
 static uint64_t spread(uint64_t n) { return n * UINT64_C(0x9E3779B97F4A7C15) >> 12; }
 
@@ -111,23 +132,32 @@ int main(int argc, char **argv) {
     uint64_t live = (uint64_t)bench_option(argc, argv, "--live", 1100000);
     uint64_t churn = (uint64_t)bench_option(argc, argv, "--churn", 800000);
     uint64_t rounds = (uint64_t)bench_option(argc, argv, "--rounds", 2);
-    if (live < 1) {
-        fprintf(stderr, "hashmap: --live is at least 1\n");
+    uint64_t mutate = (uint64_t)bench_option(argc, argv, "--mutate", 0);
+    if (live < 1 || rounds < 1 || mutate > 100000) {
+        fprintf(stderr, "hashmap: --live and --rounds are at least 1 and --mutate at most 100000\n");
         return 2;
     }
     uint64_t random = 88172645463325252u, checksum = 0;
-    bench_init();
+    bench_init(argc, argv);
+    uint64_t turns = 88172645463325252u;
     bench_start();
+    probe_begin();
     for (uint64_t round = 0; round < rounds; round++) {
         for (uint64_t n = 0; n < live; n++) insert(spread(n));
         for (uint64_t n = 0; n < churn; n++) {
             drop(spread(n));
             insert(spread(n + live));
             checksum += look_up(spread(n + 1 + bench_random(&random) % live));
+            if (mutate && bench_random(&turns) % 100000 < mutate) turn_round(bench_random(&turns) >> 20);
         }
         checksum = bench_mix(checksum, map.used);
-        drop_map();
+        if (round + 1 < rounds) drop_map();
     }
+    probe_end();
+    bench_stop();
+    if (mutate) checksum = bench_mix(checksum, order());
+    bench_start();
+    drop_map();
     bench_stop();
     bench_report("hashmap", checksum);
     return 0;

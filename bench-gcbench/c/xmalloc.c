@@ -57,7 +57,7 @@ static void *consume(void *unused) {
 int main(int argc, char **argv) {
     batches = bench_option(argc, argv, "--batches", 12000);
     uint64_t random = 88172645463325252u;
-    bench_init();
+    bench_init(argc, argv);
     bench_start();
     pthread_t consumer;
     if (bench_thread_create(&consumer, consume, NULL)) {
