@@ -12,8 +12,10 @@ use crate::summary::{Results, geometric_mean};
 pub struct Bar {
     /// What is compared.
     pub name: String,
-    /// The measured ratio; none when one side was not measured.
+    /// The measured ratio, or a figure in `unit`; none when it could not be measured.
     pub ratio: Option<f64>,
+    /// The unit; empty for ratios.
+    pub unit: &'static str,
     /// The same ratio of CPU time, which a busy machine disturbs less; none where time is not compared.
     pub cpu_ratio: Option<f64>,
     /// The ratio that must be reached.
@@ -33,19 +35,21 @@ pub struct Bar {
 impl Bar {
     /// Whether the `must` is reached.
     pub fn must_holds(&self) -> Option<bool> {
-        self.ratio.map(|r| {
-            if self.at_least {
-                r >= self.must
-            } else {
-                r <= self.must
-            }
-        })
+        self.ratio.map(|ratio| self.reaches(ratio, self.must))
+    }
+
+    fn reaches(&self, ratio: f64, bar: f64) -> bool {
+        if self.at_least {
+            ratio >= bar
+        } else {
+            ratio <= bar
+        }
     }
 
     /// Whether the aim is reached.
     pub fn aim_holds(&self) -> Option<bool> {
         let ratio = self.ratio?;
-        let by_ratio = self.aim.is_none_or(|aim| ratio <= aim);
+        let by_ratio = self.aim.is_none_or(|aim| self.reaches(ratio, aim));
         Some(by_ratio && self.aim_condition.unwrap_or(true))
     }
 }
@@ -169,9 +173,11 @@ fn redis(results: &Results<'_>, name: &str) -> Bar {
     bar
 }
 
-fn at_most(name: String, ratio: Result<f64, String>, must: f64, aim: f64) -> Bar {
+/// A bar from above, without a unit.
+pub fn at_most(name: String, ratio: Result<f64, String>, must: f64, aim: f64) -> Bar {
     Bar {
         name,
+        unit: "",
         cpu_ratio: None,
         missing: ratio.as_ref().err().cloned(),
         ratio: ratio.ok(),
@@ -183,7 +189,8 @@ fn at_most(name: String, ratio: Result<f64, String>, must: f64, aim: f64) -> Bar
     }
 }
 
-fn quotient(ours: Option<f64>, theirs: Option<f64>) -> Result<f64, String> {
+/// Ours over theirs, or what is missing.
+pub fn quotient(ours: Option<f64>, theirs: Option<f64>) -> Result<f64, String> {
     match (ours, theirs) {
         (Some(us), Some(them)) if them > 0.0 => Ok(us / them),
         (None, None) => Err("neither side was measured".to_owned()),
@@ -220,6 +227,8 @@ mod tests {
             user_ms: value,
             system_ms: 0.0,
             pause_max_ms: None,
+            stops: None,
+            stderr: String::new(),
             collections: None,
             rss_mib: value,
             foreign_load: 0.0,

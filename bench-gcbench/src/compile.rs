@@ -13,6 +13,20 @@ pub fn source_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("c")
 }
 
+/// How a program is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// As it is.
+    Plain,
+    /// With the probes of `probe.h`.
+    Probed,
+}
+
+impl Build {
+    /// Both.
+    pub const BOTH: [Build; 2] = [Build::Plain, Build::Probed];
+}
+
 /// What one call of [`all`] built, and what it left out with the reason.
 #[derive(Default)]
 pub struct Built {
@@ -23,28 +37,41 @@ pub struct Built {
 }
 
 /// The binary for `program` in `variant`. The malloc variant has one binary for all peers, and the Rust variants,
-/// which cargo builds beside this program, have one for all programs.
-pub fn binary_path(out: &Path, program: Program, variant: Variant, peer: Peer) -> PathBuf {
+/// which cargo builds beside this program, have one for all programs and no probes.
+pub fn binary_path(
+    out: &Path,
+    program: Program,
+    variant: Variant,
+    peer: Peer,
+    build: Build,
+) -> PathBuf {
+    let probed = match build {
+        Build::Plain => "",
+        Build::Probed => "-probed",
+    };
     let beside = |name| {
         std::env::current_exe()
             .unwrap_or_default()
             .with_file_name(name)
     };
     match variant {
-        Variant::Malloc => out.join(format!("{program}-malloc")),
-        Variant::Collected | Variant::Freeing => out.join(format!("{program}-{variant}-{peer}")),
+        Variant::Malloc => out.join(format!("{program}-malloc{probed}")),
+        Variant::Collected | Variant::Freeing => {
+            out.join(format!("{program}-{variant}-{peer}{probed}"))
+        }
         Variant::RustGc => beside("rust-gc"),
         Variant::RustBox if peer == Peer::Dunegc => beside("rust-box-dunegc"),
         Variant::RustBox => beside("rust-box"),
     }
 }
 
-/// Builds `programs` for `peers` into `out`. `dunegc` is the path of `libdunegc.so`, if there is one.
+/// Builds `programs` for `peers` into `out` in the given ways; the freeing variant has no probes. `dunegc` is the path of `libdunegc.so`, if there is one.
 pub fn all(
     out: &Path,
     programs: &[Program],
     peers: &[Peer],
     dunegc: Option<&Path>,
+    builds: &[Build],
 ) -> Result<Built> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let mut built = Built::default();
@@ -52,9 +79,15 @@ pub fn all(
         let malloc = (Variant::Malloc, Peer::Glibc);
         let collectors = peers.iter().filter(|p| p.runs(Variant::Collected));
         let linked = collectors.flat_map(|&p| [(Variant::Collected, p), (Variant::Freeing, p)]);
-        for (variant, peer) in std::iter::once(malloc).chain(linked) {
-            let path = binary_path(out, program, variant, peer);
-            match one(&path, program, variant, peer, dunegc) {
+        let wanted = std::iter::once(malloc)
+            .chain(linked)
+            .flat_map(|(variant, peer)| builds.iter().map(move |&build| (variant, peer, build)))
+            .filter(|&(variant, _, build)| {
+                build == Build::Plain || variant != Variant::Freeing && program != Program::Xmalloc
+            });
+        for (variant, peer, build) in wanted {
+            let path = binary_path(out, program, variant, peer, build);
+            match one(&path, program, variant, peer, build, dunegc) {
                 Ok(()) => built.binaries.push(path),
                 Err(e) => {
                     // A binary of an earlier build must not stand in for one that does not build.
@@ -73,6 +106,7 @@ fn one(
     program: Program,
     variant: Variant,
     peer: Peer,
+    build: Build,
     dunegc: Option<&Path>,
 ) -> Result<()> {
     let sources = source_dir();
@@ -81,6 +115,7 @@ fn one(
         source.clone(),
         sources.join("alloc.h"),
         sources.join("bench.h"),
+        sources.join("probe.h"),
     ];
     if peer == Peer::Dunegc {
         inputs.extend(dunegc.map(Path::to_owned));
@@ -105,6 +140,9 @@ fn one(
         Variant::Malloc | Variant::RustGc | Variant::RustBox => {}
         Variant::Collected => drop(gcc.arg("-DCOLLECTED")),
         Variant::Freeing => drop(gcc.arg("-DGC_FREEING")),
+    }
+    if build == Build::Probed {
+        gcc.arg("-DPROBES");
     }
     if program == Program::Xml {
         gcc.arg("-I/usr/include/libxml2");

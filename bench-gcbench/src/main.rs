@@ -2,9 +2,11 @@
 
 mod bars;
 mod compile;
+mod histogram;
 mod load;
 mod measure;
 mod model;
+mod pauses;
 mod plot;
 mod redis;
 mod report;
@@ -13,7 +15,7 @@ mod session;
 mod summary;
 mod workload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -44,7 +46,11 @@ enum Task {
     /// Build, run the peers interleaved, print medians and ratios.
     Run(RunArgs),
     /// List the workloads.
-    List,
+    List {
+        /// Those of `run --pauses`.
+        #[arg(long)]
+        pauses: bool,
+    },
 }
 
 #[derive(Args)]
@@ -73,6 +79,9 @@ struct RunArgs {
     /// Judge the bars by the ratios of this session.
     #[arg(long)]
     bars: bool,
+    /// Measure pauses, stalls, utilisation and latency, and judge their bars; see `list --pauses` for the workloads.
+    #[arg(long, conflicts_with_all = ["bars", "variants"])]
+    pauses: bool,
     /// Tables in Markdown.
     #[arg(long)]
     markdown: bool,
@@ -119,11 +128,10 @@ fn find_dunegc(given: Option<PathBuf>) -> Result<Option<PathBuf>> {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Build { out, dunegc } => build(out, dunegc),
+        Task::Run(args) if args.pauses => run_pauses(args),
         Task::Run(args) => run(args),
-        Task::List => {
-            for workload in workload::ALL {
-                println!("{:12} {}", workload.name, workload.title);
-            }
+        Task::List { pauses } => {
+            list(pauses);
             Ok(ExitCode::SUCCESS)
         }
     };
@@ -133,10 +141,29 @@ fn main() -> ExitCode {
     })
 }
 
+fn list(pauses: bool) {
+    let plain = workload::ALL.iter().map(|w| (w.name, w.title));
+    let paused = pauses::workload::ALL.iter().map(|w| (w.name, w.title));
+    let all: Vec<_> = if pauses {
+        paused.collect()
+    } else {
+        plain.collect()
+    };
+    for (name, title) in all {
+        println!("{name:12} {title}");
+    }
+}
+
 fn build(out: PathBuf, dunegc: Option<PathBuf>) -> Result<ExitCode> {
     let dunegc = find_dunegc(dunegc)?;
     let peers = session::available(&[Peer::Libgc, Peer::Dunegc], dunegc.as_deref());
-    let built = compile::all(&out, &Program::ALL, &peers, dunegc.as_deref())?;
+    let built = compile::all(
+        &out,
+        &Program::ALL,
+        &peers,
+        dunegc.as_deref(),
+        &compile::Build::BOTH,
+    )?;
     for path in &built.binaries {
         println!("{}", path.display());
     }
@@ -150,13 +177,105 @@ fn build(out: PathBuf, dunegc: Option<PathBuf>) -> Result<ExitCode> {
     })
 }
 
+impl RunArgs {
+    fn plan(&self, binaries: &Path) -> Result<schedule::Plan> {
+        Ok(schedule::Plan {
+            runs: self.runs.unwrap_or(if self.quick { 2 } else { 5 }).max(1),
+            max_load: self.max_load,
+            max_repeats: self.max_repeats,
+            timeout: Duration::from_secs(self.timeout),
+            quick: self.quick,
+            scratch: session::scratch(binaries)?,
+        })
+    }
+
+    fn binaries(&self) -> PathBuf {
+        let given = self.binaries.clone();
+        given.unwrap_or_else(|| target_dir().join("bench-c"))
+    }
+}
+
+fn run_pauses(args: RunArgs) -> Result<ExitCode> {
+    let dunegc = find_dunegc(args.dunegc.clone())?;
+    let workloads = pauses::workload::select(&args.only)?;
+    let used = [Peer::Dunegc, Peer::Libgc, Peer::Glibc];
+    let wanted: Vec<Peer> = used
+        .into_iter()
+        .filter(|p| args.peers.contains(p))
+        .collect();
+    let peers = session::available(&wanted, dunegc.as_deref());
+    let binaries = args.binaries();
+    pauses::build(&binaries, &workloads, &peers, dunegc.as_deref())?;
+    let binaries = binaries
+        .canonicalize()
+        .with_context(|| binaries.display().to_string())?;
+    let plan = args.plan(&binaries)?;
+    let outcomes = pauses::run(&binaries, &workloads, &peers, dunegc.as_deref(), &plan);
+    let _ = std::fs::remove_dir_all(&plan.scratch);
+    if outcomes.is_empty() {
+        bail!("nothing to run: no peer that can run the chosen workloads is installed");
+    }
+
+    println!("{}", pauses::report::outcomes(&outcomes, args.markdown));
+    println!("{}", pauses::report::LEGEND);
+    if let Some(table) = pauses::report::latencies(&outcomes, args.markdown) {
+        println!("{table}");
+    }
+    let dropped: usize = outcomes.iter().map(|o| o.dropped).sum();
+    let loaded: usize = outcomes.iter().map(|o| o.loaded).sum();
+    println!(
+        "Medians of {} runs, interleaved. Dropped because other processes used more than {} CPUs: {dropped}; \
+         counted all the same (*): {loaded}.",
+        plan.runs, plan.max_load
+    );
+    let judged = pauses::bars::judge(&pauses::Results(&outcomes));
+    let measured: Vec<_> = judged
+        .iter()
+        .filter(|b| b.ratio.is_some())
+        .cloned()
+        .collect();
+    println!(
+        "{}",
+        report::bars(
+            if args.only.is_empty() {
+                &judged
+            } else {
+                &measured
+            },
+            args.markdown
+        )
+    );
+    if pauses::has_one_mode_only(&outcomes) {
+        println!(
+            "This libdunegc does not know DUNEGC_CONCURRENT: both of its setups are the same."
+        );
+    }
+    if args.quick {
+        println!("--quick runs small sizes: the bars hold for full sizes.");
+    }
+    if let Some(path) = &args.json {
+        pauses::write_json(path, &outcomes, &judged, &plan)?;
+    }
+    if let Some(path) = &args.plot {
+        pauses::plot::write(path, &outcomes)?;
+    }
+    let failed = outcomes.iter().filter(|o| o.failure.is_some()).count();
+    Ok(exit_code(failed, outcomes.len()))
+}
+
+fn exit_code(failed: usize, all: usize) -> ExitCode {
+    if failed == 0 {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("bench-gcbench: {failed} of {all} contestants failed");
+    ExitCode::FAILURE
+}
+
 fn run(args: RunArgs) -> Result<ExitCode> {
-    let dunegc = find_dunegc(args.dunegc)?;
+    let dunegc = find_dunegc(args.dunegc.clone())?;
     let workloads = workload::select(&args.only)?;
     let peers = session::available(&args.peers, dunegc.as_deref());
-    let binaries = args
-        .binaries
-        .unwrap_or_else(|| target_dir().join("bench-c"));
+    let binaries = args.binaries();
     session::build(&binaries, &workloads, &peers, dunegc.as_deref())?;
     // Absolute, so that a binary that is missing can be told from a program found in PATH.
     let binaries = binaries
@@ -180,14 +299,7 @@ fn run(args: RunArgs) -> Result<ExitCode> {
     if contestants.is_empty() {
         bail!("nothing to run: no peer that can run the chosen workloads is installed");
     }
-    let plan = schedule::Plan {
-        runs: args.runs.unwrap_or(if args.quick { 2 } else { 5 }).max(1),
-        max_load: args.max_load,
-        max_repeats: args.max_repeats,
-        timeout: Duration::from_secs(args.timeout),
-        quick: args.quick,
-        scratch: session::scratch(&binaries)?,
-    };
+    let plan = args.plan(&binaries)?;
     let outcomes = session::run(&contestants, &plan);
     let _ = std::fs::remove_dir_all(&plan.scratch);
 
@@ -216,12 +328,5 @@ fn run(args: RunArgs) -> Result<ExitCode> {
         plot::write(path, &outcomes)?;
     }
     let failed = outcomes.iter().filter(|o| o.failure.is_some()).count();
-    if failed > 0 {
-        eprintln!(
-            "bench-gcbench: {failed} of {} contestants failed",
-            outcomes.len()
-        );
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code(failed, outcomes.len()))
 }

@@ -25,6 +25,12 @@ pub struct Sample {
     pub system_ms: f64,
     /// Longest stop of the world; none where there is no collector.
     pub pause_max_ms: Option<f64>,
+    /// All stops of the world; none where libdunegc does not count them.
+    #[serde(skip)]
+    pub stops: Option<Stops>,
+    /// What the program wrote to stderr, at most the last lines.
+    #[serde(skip)]
+    pub stderr: String,
     /// Number of collections; none where there is no collector.
     pub collections: Option<u64>,
     /// Peak resident set in MiB.
@@ -44,6 +50,8 @@ pub struct Invocation {
     pub args: Vec<String>,
     /// Library to preload.
     pub preload: Option<PathBuf>,
+    /// Variables to set; all others that an allocator would read are removed.
+    pub env: Vec<(&'static str, &'static str)>,
     /// Whether the program writes the statistics of libdunegc.
     pub has_dunegc_stats: bool,
 }
@@ -63,6 +71,17 @@ struct Report {
 struct DunegcStats {
     collections: Option<u64>,
     pause_max_ns: Option<f64>,
+    pause_p99_ns: Option<f64>,
+    pause_histogram: Option<Vec<(f64, u64)>>,
+}
+
+/// The stops of the world in one run, as libdunegc counts them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stops {
+    /// 99 % of them were not longer.
+    pub p99_ms: f64,
+    /// Upper bound in nanoseconds and count.
+    pub histogram: Vec<(f64, u64)>,
 }
 
 impl Invocation {
@@ -88,6 +107,7 @@ impl Invocation {
         if let Some(library) = &self.preload {
             command.env("LD_PRELOAD", library);
         }
+        command.envs(self.env.iter().copied());
         command
     }
 }
@@ -194,7 +214,16 @@ pub fn run_once(what: &Invocation, scratch: &Path, timeout: Duration) -> Result<
         .as_ref()
         .and_then(|s| s.pause_max_ns)
         .map(|ns| ns / 1e6);
+    let stops = stats.as_ref().and_then(|s| {
+        Some(Stops {
+            p99_ms: s.pause_p99_ns? / 1e6,
+            histogram: s.pause_histogram.clone()?,
+        })
+    });
+    let stderr = std::fs::read_to_string(&stderr_path).unwrap_or_default();
     Ok(Sample {
+        stops,
+        stderr: last_lines(&stderr, 20),
         value: report.elapsed_ms,
         wall_ms: wall.as_secs_f64() * 1e3,
         user_ms: exit.user.as_secs_f64() * 1e3,

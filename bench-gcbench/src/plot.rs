@@ -138,6 +138,8 @@ mod tests {
             user_ms: 10.0,
             system_ms: 0.0,
             pause_max_ms: None,
+            stops: None,
+            stderr: String::new(),
             collections: None,
             rss_mib: 5.0,
             foreign_load: 0.0,

@@ -9,7 +9,8 @@ use crate::schedule::Outcome;
 use crate::summary::Results;
 use crate::workload::Workload;
 
-fn new_table(markdown: bool, header: &[&str], left: usize) -> Table {
+/// An empty table; the first `left` columns are text.
+pub fn new_table(markdown: bool, header: &[&str], left: usize) -> Table {
     let mut table = Table::new();
     table.load_preset(if markdown {
         presets::ASCII_MARKDOWN
@@ -131,7 +132,7 @@ pub fn bars(all: &[Bar], markdown: bool) -> Table {
     for bar in all {
         let sign = if bar.at_least { "≥" } else { "≤" };
         let measured = match (&bar.ratio, &bar.missing) {
-            (Some(r), _) => format!("{r:.2}"),
+            (Some(r), _) => value(*r, bar.unit),
             (None, Some(why)) => why.clone(),
             (None, None) => "–".to_owned(),
         };
@@ -139,13 +140,21 @@ pub fn bars(all: &[Bar], markdown: bool) -> Table {
             Cell::new(&bar.name),
             Cell::new(measured),
             Cell::new(bar.cpu_ratio.map_or("–".to_owned(), |r| format!("{r:.2}"))),
-            Cell::new(format!("{sign} {:.2}", bar.must)),
+            Cell::new(format!("{sign} {}", value(bar.must, bar.unit))),
             verdict(bar.must_holds(), "pass", "FAIL"),
             Cell::new(&bar.aim_text),
             verdict(bar.aim_holds(), "reached", "missed"),
         ]);
     }
     table
+}
+
+fn value(figure: f64, unit: &str) -> String {
+    match unit {
+        "" => format!("{figure:.2}"),
+        unit if figure < 10.0 => format!("{figure:.3} {unit}"),
+        unit => format!("{figure:.1} {unit}"),
+    }
 }
 
 fn verdict(holds: Option<bool>, yes: &str, no: &str) -> Cell {

@@ -60,113 +60,162 @@ pub struct Plan {
     pub scratch: PathBuf,
 }
 
-/// Runs `contestants` interleaved: A B C, A B C, …
-pub fn run(contestants: &[Contestant], plan: &Plan, progress: &ProgressBar) -> Vec<Outcome> {
-    let mut outcomes: Vec<Outcome> = contestants.iter().map(Outcome::of).collect();
-    let mut set_aside: Vec<Vec<Sample>> = vec![Vec::new(); contestants.len()];
+/// Something that is run again and again beside others.
+pub trait Subject {
+    /// What one run gives.
+    type Sample;
+    /// Name for messages.
+    fn label(&self) -> String;
+    /// One run.
+    fn once(&self, plan: &Plan) -> Result<Self::Sample>;
+    /// CPUs that other processes kept busy during the run.
+    fn foreign_load(sample: &Self::Sample) -> f64;
+}
+
+/// What all runs of a subject gave; see [`Outcome`] for the fields.
+pub struct Taken<S> {
+    /// The runs that count.
+    pub samples: Vec<S>,
+    /// Runs dropped because the machine was busy.
+    pub dropped: usize,
+    /// Runs among `samples` that count although the machine was busy.
+    pub loaded: usize,
+    /// Why there are no more runs.
+    pub failure: Option<String>,
+}
+
+/// Runs `subjects` interleaved: A B C, A B C, … Runs on a busy machine are dropped and repeated.
+pub fn interleave<T: Subject>(
+    subjects: &[T],
+    plan: &Plan,
+    progress: &ProgressBar,
+) -> Vec<Taken<T::Sample>> {
+    let empty = || Taken {
+        samples: Vec::new(),
+        dropped: 0,
+        loaded: 0,
+        failure: None,
+    };
+    let mut all: Vec<Taken<T::Sample>> = subjects.iter().map(|_| empty()).collect();
+    let mut set_aside: Vec<Vec<T::Sample>> = subjects.iter().map(|_| Vec::new()).collect();
     for _round in 0..plan.runs + plan.max_repeats {
-        for (k, contestant) in contestants.iter().enumerate() {
-            if outcomes[k].failure.is_some() || outcomes[k].samples.len() >= plan.runs {
+        for (k, subject) in subjects.iter().enumerate() {
+            if all[k].failure.is_some() || all[k].samples.len() >= plan.runs {
                 continue;
             }
-            progress.set_message(contestant.label());
-            match once(contestant, plan) {
-                Ok(sample) if sample.foreign_load > plan.max_load => {
-                    outcomes[k].dropped += 1;
+            progress.set_message(subject.label());
+            match subject.once(plan) {
+                Ok(sample) if T::foreign_load(&sample) > plan.max_load => {
+                    all[k].dropped += 1;
                     set_aside[k].push(sample);
                 }
                 Ok(sample) => {
-                    outcomes[k].samples.push(sample);
+                    all[k].samples.push(sample);
                     progress.inc(1);
                 }
                 Err(e) => {
                     let message = format!("{e:#}");
-                    progress.suspend(|| eprintln!("{} failed: {message}", contestant.label()));
-                    outcomes[k].failure = Some(message);
+                    progress.suspend(|| eprintln!("{} failed: {message}", subject.label()));
+                    all[k].failure = Some(message);
                 }
             }
         }
     }
-    for (outcome, mut spare) in outcomes.iter_mut().zip(set_aside) {
-        spare.sort_by(|a, b| a.foreign_load.total_cmp(&b.foreign_load));
-        if outcome.failure.is_none() {
-            let missing = plan.runs.saturating_sub(outcome.samples.len());
-            outcome.loaded = missing.min(spare.len());
-            outcome.dropped -= outcome.loaded;
-            outcome.samples.extend(spare.into_iter().take(missing));
-            progress.inc(outcome.loaded as u64);
+    for (taken, mut spare) in all.iter_mut().zip(set_aside) {
+        spare.sort_by(|a, b| T::foreign_load(a).total_cmp(&T::foreign_load(b)));
+        if taken.failure.is_none() {
+            let missing = plan.runs.saturating_sub(taken.samples.len());
+            taken.loaded = missing.min(spare.len());
+            taken.dropped -= taken.loaded;
+            taken.samples.extend(spare.into_iter().take(missing));
+            progress.inc(taken.loaded as u64);
         }
     }
+    all
+}
+
+impl Subject for Contestant {
+    type Sample = Sample;
+
+    fn label(&self) -> String {
+        format!("{} {} {}", self.workload.name, self.variant, self.peer)
+    }
+
+    fn once(&self, plan: &Plan) -> Result<Sample> {
+        match self.workload.task {
+            Task::C(..) => run_once(&self.invocation, &plan.scratch, plan.timeout),
+            Task::Redis { pipeline, requests } => {
+                let requests = if plan.quick { requests.1 } else { requests.0 };
+                let scratch = &plan.scratch;
+                redis::run_once(&self.invocation, pipeline, requests, scratch, plan.timeout)
+            }
+        }
+    }
+
+    fn foreign_load(sample: &Sample) -> f64 {
+        sample.foreign_load
+    }
+}
+
+/// Runs `contestants` interleaved.
+pub fn run(contestants: &[Contestant], plan: &Plan, progress: &ProgressBar) -> Vec<Outcome> {
+    let taken = interleave(contestants, plan, progress);
+    let mut outcomes: Vec<Outcome> = contestants
+        .iter()
+        .zip(taken)
+        .map(|(contestant, taken)| Outcome {
+            workload: contestant.workload.name,
+            variant: contestant.variant,
+            peer: contestant.peer,
+            samples: taken.samples,
+            dropped: taken.dropped,
+            loaded: taken.loaded,
+            failure: taken.failure,
+        })
+        .collect();
     check_checksums(&mut outcomes);
     outcomes
 }
 
 /// Sets a failure on every outcome whose checksum differs from that of most runs of its workload.
 fn check_checksums(outcomes: &mut [Outcome]) {
-    for k in 0..outcomes.len() {
-        let workload = outcomes[k].workload;
-        let all: Vec<&str> = outcomes
-            .iter()
-            .filter(|o| o.workload == workload)
-            .flat_map(|o| o.samples.iter().map(|s| s.checksum.as_str()))
-            .collect();
-        let votes = |sum: &str| all.iter().filter(|other| **other == sum).count();
-        let Some(agreed) = all
-            .iter()
-            .max_by_key(|sum| votes(sum))
-            .map(|sum| sum.to_string())
-        else {
-            continue;
-        };
-        if let Some(odd) = outcomes[k].samples.iter().find(|s| s.checksum != agreed) {
-            let failure = format!(
-                "checksum {} where the other runs agree on {agreed}",
-                odd.checksum
-            );
+    let sums = |o: &Outcome| o.samples.iter().map(|s| s.checksum.clone()).collect();
+    let odd = odd_ones(outcomes, |o| o.workload, sums);
+    for (outcome, failure) in outcomes.iter_mut().zip(odd) {
+        if let Some(failure) = failure {
             eprintln!(
                 "{} {} {} failed: {failure}",
-                workload, outcomes[k].variant, outcomes[k].peer
+                outcome.workload, outcome.variant, outcome.peer
             );
-            outcomes[k].failure = Some(failure);
+            outcome.failure = Some(failure);
         }
     }
 }
 
-fn once(contestant: &Contestant, plan: &Plan) -> Result<Sample> {
-    match contestant.workload.task {
-        Task::C(..) => run_once(&contestant.invocation, &plan.scratch, plan.timeout),
-        Task::Redis { pipeline, requests } => {
-            let requests = if plan.quick { requests.1 } else { requests.0 };
-            redis::run_once(
-                &contestant.invocation,
-                pipeline,
-                requests,
-                &plan.scratch,
-                plan.timeout,
-            )
-        }
-    }
-}
-
-impl Contestant {
-    /// Name for messages.
-    pub fn label(&self) -> String {
-        format!("{} {} {}", self.workload.name, self.variant, self.peer)
-    }
-}
-
-impl Outcome {
-    fn of(contestant: &Contestant) -> Self {
-        Outcome {
-            workload: contestant.workload.name,
-            variant: contestant.variant,
-            peer: contestant.peer,
-            samples: Vec::new(),
-            dropped: 0,
-            loaded: 0,
-            failure: None,
-        }
-    }
+/// For each of `all` what is wrong with its checksums: one that differs from that of most runs of its workload.
+pub fn odd_ones<T>(
+    all: &[T],
+    workload: impl Fn(&T) -> &'static str,
+    checksums: impl Fn(&T) -> Vec<String>,
+) -> Vec<Option<String>> {
+    let of_each: Vec<(&str, Vec<String>)> =
+        all.iter().map(|t| (workload(t), checksums(t))).collect();
+    of_each
+        .iter()
+        .map(|(workload, own)| {
+            let sums: Vec<&String> = of_each
+                .iter()
+                .filter(|(other, _)| other == workload)
+                .flat_map(|(_, sums)| sums)
+                .collect();
+            let votes = |sum: &String| sums.iter().filter(|other| **other == sum).count();
+            let agreed = sums.iter().max_by_key(|sum| votes(sum))?;
+            let odd = own.iter().find(|sum| sum != agreed)?;
+            Some(format!(
+                "checksum {odd} where the other runs agree on {agreed}"
+            ))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -180,6 +229,8 @@ mod tests {
             user_ms: 1.0,
             system_ms: 0.0,
             pause_max_ms: None,
+            stops: None,
+            stderr: String::new(),
             collections: None,
             rss_mib: 1.0,
             foreign_load: 0.0,

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::bars::Bar;
-use crate::compile;
+use crate::compile::{self, Build};
 use crate::measure::Invocation;
 use crate::model::{Peer, Program, Variant};
 use crate::redis;
@@ -104,10 +104,17 @@ impl Choice<'_> {
                     .map(|s| s.to_string());
                 let name = variant.is_rust().then(|| program.to_string());
                 Invocation {
-                    program: compile::binary_path(self.binaries, program, variant, peer),
+                    program: compile::binary_path(
+                        self.binaries,
+                        program,
+                        variant,
+                        peer,
+                        Build::Plain,
+                    ),
                     args: name.into_iter().chain(args).collect(),
                     // A program that loads no allocator of its own has the one of the C library.
                     preload: preload.filter(|_| peer != Peer::Glibc),
+                    env: Vec::new(),
                     has_dunegc_stats: peer == Peer::Dunegc,
                 }
             }
@@ -116,6 +123,7 @@ impl Choice<'_> {
                 program: "redis-server".into(),
                 args: Vec::new(),
                 preload,
+                env: Vec::new(),
                 has_dunegc_stats: false,
             },
         }
@@ -137,23 +145,27 @@ pub fn build(
             programs.push(program);
         }
     }
-    for line in compile::all(out, &programs, peers, dunegc)?.left_out {
+    for line in compile::all(out, &programs, peers, dunegc, &[Build::Plain])?.left_out {
         eprintln!("left out: {line}");
     }
     Ok(())
 }
 
-/// Runs all contestants, group by group.
-pub fn run(contestants: &[Contestant], plan: &Plan) -> Vec<Outcome> {
-    let progress = ProgressBar::with_draw_target(
-        Some((contestants.len() * plan.runs) as u64),
-        ProgressDrawTarget::stderr(),
-    );
+/// A bar on stderr for that many runs.
+pub fn progress_bar(runs: usize) -> ProgressBar {
+    let target = ProgressDrawTarget::stderr();
+    let progress = ProgressBar::with_draw_target(Some(runs as u64), target);
     if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {msg}")
     {
         progress.set_style(style);
     }
     progress.enable_steady_tick(std::time::Duration::from_millis(500));
+    progress
+}
+
+/// Runs all contestants, group by group.
+pub fn run(contestants: &[Contestant], plan: &Plan) -> Vec<Outcome> {
+    let progress = progress_bar(contestants.len() * plan.runs);
     let mut groups: Vec<&str> = Vec::new();
     for contestant in contestants {
         if !groups.contains(&contestant.workload.group) {

@@ -1,5 +1,7 @@
 //! redis-server under a preloaded allocator, loaded by redis-benchmark over the loopback interface.
 
+pub mod latency;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::load::LoadMeter;
-use crate::measure::{Invocation, Sample, last_lines, wait};
+use crate::measure::{Exit, Invocation, Sample, last_lines, wait};
 
 /// Commands of redis-benchmark that are measured; the value is the geometric mean of their rates.
 const COMMANDS: &str = "set,get,incr,lpush,lpop,sadd,hset";
@@ -27,14 +29,12 @@ pub fn is_installed() -> bool {
     })
 }
 
-/// One server, one benchmark. The value of the sample is requests per second.
-pub fn run_once(
+/// Starts a server, lets `work` talk to it, ends it. `work` gets the server and its port.
+fn with_server<T>(
     what: &Invocation,
-    pipeline: u32,
-    requests: u32,
     scratch: &Path,
-    timeout: Duration,
-) -> Result<Sample> {
+    work: impl FnOnce(&mut Child, u16) -> Result<T>,
+) -> Result<(T, Exit)> {
     let port = free_port()?;
     let log = scratch.join("redis.txt");
     let mut command = what.command();
@@ -53,12 +53,11 @@ pub fn run_once(
         File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
     command.stdout(log_file.try_clone()?).stderr(log_file);
 
-    let meter = LoadMeter::start();
-    let began = Instant::now();
     let mut server = command.spawn().context("cannot start redis-server")?;
-    let result = measure(&mut server, port, pipeline, requests, timeout);
-    if result.is_err() {
-        let _ = server.kill();
+    let result = wait_until_ready(&mut server, port).and_then(|()| work(&mut server, port));
+    match result {
+        Ok(_) => drop(talk(port, "SHUTDOWN NOSAVE\r\n")),
+        Err(_) => drop(server.kill()),
     }
     let exit = wait(&mut server, Duration::from_secs(20));
     let text = || last_lines(&std::fs::read_to_string(&log).unwrap_or_default(), 3);
@@ -67,12 +66,30 @@ pub fn run_once(
     if !exit.status.success() {
         bail!("redis-server: {}; its log ends: {}", exit.status, text());
     }
+    Ok((measured, exit))
+}
+
+/// One server, one benchmark. The value of the sample is requests per second.
+pub fn run_once(
+    what: &Invocation,
+    pipeline: u32,
+    requests: u32,
+    scratch: &Path,
+    timeout: Duration,
+) -> Result<Sample> {
+    let meter = LoadMeter::start();
+    let began = Instant::now();
+    let (measured, exit) = with_server(what, scratch, |server, port| {
+        measure(server, port, pipeline, requests, timeout)
+    })?;
     Ok(Sample {
         value: measured.requests_per_second,
         wall_ms: began.elapsed().as_secs_f64() * 1e3,
         user_ms: exit.user.as_secs_f64() * 1e3,
         system_ms: exit.system.as_secs_f64() * 1e3,
         pause_max_ms: None,
+        stops: None,
+        stderr: String::new(),
         collections: None,
         rss_mib: measured.rss_mib,
         foreign_load: meter.foreign(exit.user + exit.system + measured.client_cpu),
@@ -93,7 +110,6 @@ fn measure(
     requests: u32,
     timeout: Duration,
 ) -> Result<Measured> {
-    wait_until_ready(server, port)?;
     let mut client = Command::new("redis-benchmark");
     client.args([
         "-h",
@@ -139,7 +155,6 @@ fn measure(
         );
     }
     let rss_mib = peak_rss_mib(server.id())?;
-    talk(port, "SHUTDOWN NOSAVE\r\n").ok();
     Ok(Measured {
         requests_per_second: crate::summary::geometric_mean(&rates),
         rss_mib,
