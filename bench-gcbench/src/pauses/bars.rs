@@ -79,6 +79,7 @@ pub fn judge(results: &Results<'_>) -> Vec<Bar> {
 fn in_ms(name: String, figure: Option<f64>, must: f64, aim: f64) -> Bar {
     let mut bar = at_most(name, figure.ok_or("not measured".to_owned()), must, aim);
     bar.unit = "ms";
+    bar.aim_text = format!("≤ {aim:.3} ms");
     bar
 }
 

@@ -20,8 +20,8 @@ const SETUPS: [Setup; 6] = [
 pub const LEGEND: &str = "\
 Milliseconds, medians over the runs. Stops: from inside, as the collector counts them. Longest gap: between two readings
 of a clock by a thread of the program; no waits: less the time it could have run but had no CPU. Longest stall: a single
-allocation call. MMU: minimum utilisation of a mutator over windows of so many ms, waits for a CPU included. The lines
-without a collector are what this machine does by itself. ': time of a run with stamps.";
+allocation call. MMU: minimum utilisation of a mutator over windows of so many ms, waits for a CPU included and, once,
+taken out. The lines without a collector are what this machine does by itself. ': time of a run with stamps.";
 
 fn figure(value: Option<f64>) -> String {
     match value {
@@ -49,6 +49,7 @@ pub fn outcomes(all: &[Outcome], markdown: bool) -> Table {
         "MMU 5",
         "20",
         "50",
+        "… no waits",
         "200",
         "RSS MiB",
         "load",
@@ -110,6 +111,9 @@ pub fn outcomes(all: &[Outcome], markdown: bool) -> Table {
                 mmu(0),
                 mmu(1),
                 median(Watch::Stamps, &mmu_50),
+                median(Watch::Stamps, &|run| {
+                    run.seen.stamps.as_ref().map(|s| s.mmu_without_waits[2])
+                }),
                 mmu(3),
                 median(main, &|run| Some(run.sample.rss_mib)),
                 load(&of_it),
