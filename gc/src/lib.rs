@@ -28,6 +28,9 @@ pub mod config;
 pub mod cycle;
 #[doc(hidden)]
 #[cfg(not(loom))]
+pub mod dirty;
+#[doc(hidden)]
+#[cfg(not(loom))]
 pub mod finalize;
 #[cfg(not(loom))]
 mod fork;

@@ -1,6 +1,6 @@
 //! Building a configuration in Rust.
 
-use super::{Config, ConfigError, HugePages, Mode, OnError, StatsSink};
+use super::{Config, ConfigError, Dirty, HugePages, Mode, OnError, StatsSink};
 
 /// Sets options one by one; [`build`](Builder::build) checks them all.
 ///
@@ -60,6 +60,8 @@ impl Builder {
         huge_pages: HugePages => huge_pages;
         /// Helper threads for sweeping, marking and giving memory back.
         background: bool => background;
+        /// Where written pages are learnt from.
+        dirty: Dirty => dirty;
         /// Exit status when leaks were found, 1 to 255; `None`: unchanged.
         leaks_exit_code: Option<u8> => leaks.exit_code;
         /// Signal that asks for a leak report; `None`: only at exit.

@@ -58,6 +58,19 @@ pub enum HugePages {
     Off,
 }
 
+/// Where the collector learns which pages were written while it marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dirty {
+    /// The best that works here.
+    Auto,
+    /// userfaultfd with asynchronous write protection and PAGEMAP_SCAN (Linux 6.7).
+    PagemapScan,
+    /// Read-only mappings and a handler for SIGSEGV.
+    Mprotect,
+    /// Nowhere: marking stops the world.
+    None,
+}
+
 /// Options of mode [`Mode::Leaks`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -104,6 +117,8 @@ pub struct Config {
     pub huge_pages: HugePages,
     /// Helper threads: sweep and return of memory in the background, parallel marking.
     pub background: bool,
+    /// Where written pages are learnt from.
+    pub dirty: Dirty,
     /// Leak reports.
     pub leaks: Leaks,
     /// Comma-separated names of the modules whose blocks mode `reclaim` may collect; `None`: all.
@@ -130,6 +145,7 @@ impl Config {
         stop_timeout_ms: 1000,
         huge_pages: HugePages::Auto,
         background: true,
+        dirty: Dirty::Auto,
         leaks: Leaks {
             exit_code: None,
             file: None,

@@ -2,7 +2,7 @@
 
 use super::parse::{self, PATH_LIMIT};
 use super::show::{OptionValue, Show};
-use super::{Config, ConfigError, HugePages, Mode, OnError, StatsSink};
+use super::{Config, ConfigError, Dirty, HugePages, Mode, OnError, StatsSink};
 use core::fmt;
 
 /// Smallest and largest heap limit, in bytes.
@@ -209,6 +209,22 @@ pub static OPTIONS: &[Opt] = &[
         |c, t, a| parse::boolean(t)?,
         |_c| true,
         background
+    ),
+    opt!(
+        "DUNEGC_DIRTY",
+        "Where the collector learns which pages were written while it marks",
+        "auto, pagemap-scan, mprotect or none",
+        "auto",
+        EARLY,
+        |c, t, a| match t {
+            b"auto" => Dirty::Auto,
+            b"pagemap-scan" => Dirty::PagemapScan,
+            b"mprotect" => Dirty::Mprotect,
+            b"none" => Dirty::None,
+            _ => return None,
+        },
+        |_c| true,
+        dirty
     ),
     opt!(
         "DUNEGC_SIGNAL",

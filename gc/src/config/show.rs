@@ -1,6 +1,6 @@
 //! Values written the way their variables take them.
 
-use super::{Config, HugePages, Mode, OnError, Opt, StatsSink};
+use super::{Config, Dirty, HugePages, Mode, OnError, Opt, StatsSink};
 use core::fmt;
 
 /// A value of some option.
@@ -82,6 +82,17 @@ impl Show for HugePages {
             HugePages::Auto => "auto",
             HugePages::On => "on",
             HugePages::Off => "off",
+        })
+    }
+}
+
+impl Show for Dirty {
+    fn show(&self, f: &mut fmt::Formatter<'_>, _: &str) -> fmt::Result {
+        f.write_str(match self {
+            Dirty::Auto => "auto",
+            Dirty::PagemapScan => "pagemap-scan",
+            Dirty::Mprotect => "mprotect",
+            Dirty::None => "none",
         })
     }
 }

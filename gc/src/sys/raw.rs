@@ -69,7 +69,12 @@ impl Fd {
     /// Opens `path`, which ends in a NUL byte, with `flags | O_CLOEXEC`. Where the program has used up its soft limit of
     /// descriptors, the limit is raised to the hard one for the moment of the call.
     pub fn open(path: &[u8], flags: i32) -> Result<Fd, Errno> {
-        match Fd::try_open(path, flags) {
+        Fd::make(|| Fd::try_open(path, flags))
+    }
+
+    /// Calls `f`, which makes a descriptor; once more with the soft limit raised to the hard one if the program has used it up.
+    pub fn make(f: impl Fn() -> Result<Fd, Errno>) -> Result<Fd, Errno> {
+        match f() {
             Err(Errno(libc::EMFILE)) => {
                 let mut old = libc::rlimit {
                     rlim_cur: 0,
@@ -83,7 +88,7 @@ impl Fd {
                     }),
                     None,
                 )?;
-                let fd = Fd::try_open(path, flags);
+                let fd = f();
                 limit(Some(&old), None)?;
                 fd
             }
@@ -104,6 +109,16 @@ impl Fd {
             )
         }
         .map(|fd| Fd(fd as i32))
+    }
+
+    /// An open descriptor that the caller owns.
+    pub fn from_number(fd: i32) -> Fd {
+        Fd(fd)
+    }
+
+    /// Leaves the number alone: it is not this file any more. Dropping does nothing then.
+    pub fn disown(&mut self) {
+        self.0 = -1;
     }
 
     /// The number.
@@ -133,6 +148,9 @@ fn limit(new: Option<&libc::rlimit>, old: Option<&mut libc::rlimit>) -> Result<(
 
 impl Drop for Fd {
     fn drop(&mut self) {
+        if self.0 < 0 {
+            return;
+        }
         // SAFETY: the descriptor is ours and is not used afterwards.
         let _ = unsafe { syscall!(libc::SYS_close, self.0) };
     }

@@ -56,6 +56,13 @@ pub fn install(sig: i32, handler: Handler) -> Result<(), Errno> {
     unsafe { syscall!(libc::SYS_rt_sigaction, sig, &raw const new, 0, 8) }.map(drop)
 }
 
+/// Gives `sig` its default action.
+pub fn set_default(sig: i32) -> Result<(), Errno> {
+    let new = KernelSigaction::default();
+    // SAFETY: the structure has the kernel's layout; all-zero is SIG_DFL without flags.
+    unsafe { syscall!(libc::SYS_rt_sigaction, sig, &raw const new, 0, 8) }.map(drop)
+}
+
 /// This thread's signal mask.
 pub fn mask() -> SigSet {
     let mut old: SigSet = 0;

@@ -1,7 +1,7 @@
 //! The parser as a whole, and the table of options through it.
 
 use super::*;
-use crate::config::{HugePages, Mode, OnError, StatsSink};
+use crate::config::{Dirty, HugePages, Mode, OnError, StatsSink};
 use proptest::prelude::*;
 use std::boxed::Box;
 use std::string::{String, ToString};
@@ -54,6 +54,7 @@ fn every_option_is_read() {
             "DUNEGC_HUGEPAGES=off",
             "DUNEGC_MARKERS=3",
             "DUNEGC_BACKGROUND=no",
+            "DUNEGC_DIRTY=mprotect",
             "DUNEGC_SIGNAL=40",
             "DUNEGC_STOP_TIMEOUT=50",
             "DUNEGC_ON_ERROR=warn",
@@ -71,6 +72,7 @@ fn every_option_is_read() {
     );
     assert!(lines.is_empty(), "{lines:?}");
     assert_eq!(c.mode, Mode::Leaks);
+    assert_eq!(c.dirty, Dirty::Mprotect);
     assert_eq!(c.stats, StatsSink::Json(b"/tmp/s.%p"));
     assert_eq!(
         (c.max_heap, c.min_heap, c.growth),

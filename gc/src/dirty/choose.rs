@@ -1,0 +1,168 @@
+//! Which source the process uses.
+
+use super::failure::Failure;
+use super::mprotect::Mprotect;
+use super::pagemap_scan::PagemapScan;
+use super::ranges::Range;
+use super::tracking::{NoSource, Outcome, Source, When};
+use crate::config::Dirty;
+use core::fmt;
+
+/// The sources, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// userfaultfd and PAGEMAP_SCAN.
+    PagemapScan,
+    /// Read-only mappings and SIGSEGV.
+    Mprotect,
+    /// Nothing is tracked: marking needs the world stopped.
+    None,
+}
+
+impl Kind {
+    /// All, best first.
+    pub const ALL: [Kind; 3] = [Kind::PagemapScan, Kind::Mprotect, Kind::None];
+
+    pub(super) fn from_index(i: u8) -> Kind {
+        Kind::ALL[usize::from(i)]
+    }
+
+    /// As `DUNEGC_DIRTY` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::PagemapScan => "pagemap-scan",
+            Kind::Mprotect => "mprotect",
+            Kind::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The source to try after one that does not work. `mprotect` is never fallen back to: it changes what the program sees.
+pub fn next_after(kind: Kind) -> Kind {
+    match kind {
+        Kind::PagemapScan | Kind::Mprotect | Kind::None => Kind::None,
+    }
+}
+
+/// Whether a source works here; makes one and drops it.
+///
+/// # Errors
+/// Why it does not.
+pub fn available(kind: Kind) -> Result<(), Failure> {
+    open(kind).map(drop)
+}
+
+fn open(kind: Kind) -> Result<Chosen, Failure> {
+    Ok(match kind {
+        Kind::PagemapScan => Chosen::PagemapScan(PagemapScan::open()?),
+        Kind::Mprotect => Chosen::Mprotect(Mprotect::open()?),
+        Kind::None => Chosen::None,
+    })
+}
+
+/// `kind`, or the first after it that works.
+pub(super) fn first_working(mut kind: Kind) -> Chosen {
+    loop {
+        match open(kind) {
+            Ok(source) => return source,
+            Err(_) => kind = next_after(kind),
+        }
+    }
+}
+
+/// By the configuration. A source that was asked for by name and does not work costs one line.
+pub(super) fn choose(wanted: Dirty) -> Chosen {
+    let kind = match wanted {
+        Dirty::Auto => return first_working(Kind::PagemapScan),
+        Dirty::PagemapScan => Kind::PagemapScan,
+        Dirty::Mprotect => Kind::Mprotect,
+        Dirty::None => Kind::None,
+    };
+    match open(kind) {
+        Ok(source) => source,
+        Err(failure) => {
+            let source = first_working(next_after(kind));
+            let used = source.kind();
+            crate::message!("DUNEGC_DIRTY={kind} does not work here ({failure}); using {used}");
+            source
+        }
+    }
+}
+
+/// The process' source: static dispatch over the kinds.
+pub enum Chosen {
+    /// Before the choice, as [`Chosen::None`].
+    Undecided,
+    /// See [`Kind::PagemapScan`].
+    PagemapScan(PagemapScan),
+    /// See [`Kind::Mprotect`].
+    Mprotect(Mprotect),
+    /// See [`Kind::None`].
+    None,
+}
+
+impl Chosen {
+    /// Which it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Chosen::PagemapScan(_) => Kind::PagemapScan,
+            Chosen::Mprotect(_) => Kind::Mprotect,
+            Chosen::Undecided | Chosen::None => Kind::None,
+        }
+    }
+
+    /// See [`expect_writes`](super::expect_writes).
+    pub(super) fn expect_writes(&self, range: Range) {
+        match self {
+            Chosen::PagemapScan(s) => s.unprotect(range),
+            Chosen::Mprotect(s) => s.unprotect(range),
+            Chosen::Undecided | Chosen::None => {}
+        }
+    }
+}
+
+impl Source for Chosen {
+    fn arm(&mut self, ranges: &[Range]) -> Result<(), NoSource> {
+        match self {
+            Chosen::PagemapScan(s) => s.arm(ranges),
+            Chosen::Mprotect(s) => s.arm(ranges),
+            Chosen::Undecided | Chosen::None => Err(NoSource::Never),
+        }
+    }
+
+    fn track(&mut self, range: Range) -> Result<(), Failure> {
+        match self {
+            Chosen::PagemapScan(s) => s.track(range),
+            Chosen::Mprotect(s) => s.track(range),
+            Chosen::Undecided | Chosen::None => Ok(()),
+        }
+    }
+
+    fn harvest(
+        &mut self,
+        ranges: &[Range],
+        when: When,
+        sink: &mut dyn FnMut(Range),
+    ) -> Result<Outcome, Failure> {
+        match self {
+            Chosen::PagemapScan(s) => s.harvest(ranges, when, sink),
+            Chosen::Mprotect(s) => s.harvest(ranges, when, sink),
+            Chosen::Undecided | Chosen::None => Ok(Outcome::Everything),
+        }
+    }
+
+    fn disarm(&mut self, ranges: &[Range]) {
+        match self {
+            Chosen::PagemapScan(s) => s.disarm(ranges),
+            Chosen::Mprotect(s) => s.disarm(ranges),
+            Chosen::Undecided | Chosen::None => {}
+        }
+    }
+}

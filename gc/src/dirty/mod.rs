@@ -1,0 +1,141 @@
+//! The dirty source: which pages were written while a collection marked. One contract, several implementations.
+//!
+//! # Contract
+//!
+//! *You must:*
+//! - call [`arm`] with all ranges before marking, and mark only if it succeeds; without it, marking needs the world stopped;
+//! - call [`track`] for memory that is added during the cycle, before anything is stored there that must not be lost;
+//! - call [`harvest`] with [`When::Running`] any number of times, and treat what it reports as never scanned;
+//! - call the last harvest with the world stopped ([`When::Stopped`]), and [`disarm`] at the end of the cycle;
+//! - hold the collection lock in all of these, except that [`track`], [`expect_writes`] and [`kind`] may be called by any thread.
+//!   A thread that can be stopped calls [`track`] and [`expect_writes`] in a critical section, so that it does not stand still
+//!   with the lock held;
+//! - tell [`expect_writes`] nothing or the truth: it is a hint that makes first writes cheaper;
+//! - in the sink, call nothing of this module; and read a reported page that is not your own heap's with the world stopped or
+//!   with `sys::pagemap::copy`: the program may have unmapped it.
+//!
+//! *We guarantee:*
+//! - a page whose content a program changed after [`arm`] (or after the harvest that last reported it) is reported by a
+//!   later harvest, whoever wrote it: a thread, a signal handler, or the kernel on behalf of a system call. What a thread wrote
+//!   before [`harvest`] returns is reported by this harvest or the next; with the world stopped, by this one;
+//! - when the sink is called for a page, writes that come later make it dirty again. So: report first, read then;
+//! - a page that becomes zero because the program gave it back (`MADV_DONTNEED`) is not reported before it is touched;
+//! - a mapping that is replaced under tracking is tracked again and reported whole;
+//! - pages are reported as ascending, disjoint, page-aligned ranges within each tracked range. Spurious pages are allowed;
+//! - a harvest that cannot promise this returns [`Outcome::Everything`]: whatever was scanned since [`arm`] counts as
+//!   never scanned. It never loses a page silently;
+//! - nothing here allocates from the heap or calls a libc function that locks.
+//!
+//! *Nobody sees:* writes of another process to shared memory, and writes of a device or of io_uring to memory that was pinned
+//! before a harvest (registered buffers). Shared mappings and registered buffers are scanned as roots in full.
+
+mod abi;
+mod choose;
+mod failure;
+mod fork_mark;
+mod kept;
+mod mprotect;
+mod pagemap_scan;
+mod probe;
+mod ranges;
+mod tracking;
+
+pub use choose::{Chosen, Kind, available, next_after};
+pub use failure::Failure;
+pub use mprotect::Mprotect;
+pub use pagemap_scan::PagemapScan;
+pub use ranges::Range;
+pub use tracking::{NoSource, Outcome, Source, Tracking, When};
+
+use crate::config;
+use crate::sys::lock::Lock;
+use core::sync::atomic::{AtomicU8, Ordering::*};
+
+/// The process' source and what it tracks.
+static TRACKING: Lock<Tracking<Chosen>> = Lock::new(Tracking::new(Chosen::Undecided));
+/// [`Kind`] in force plus one; 0: not chosen yet.
+static KIND: AtomicU8 = AtomicU8::new(0);
+
+/// Chooses the source by `DUNEGC_DIRTY` if that has not happened. Takes less than a millisecond.
+pub fn kind() -> Kind {
+    match KIND.load(Acquire) {
+        0 => choose(config::get().dirty),
+        k => Kind::from_index(k - 1),
+    }
+}
+
+/// Chooses a source: the wanted one or the next after it that works here. For tests and tools; the collector uses [`kind`].
+pub fn choose(wanted: config::Dirty) -> Kind {
+    let mut tracking = TRACKING.lock();
+    tracking.disarm();
+    let source = choose::choose(wanted);
+    let kind = source.kind();
+    tracking.replace(source);
+    KIND.store(kind as u8 + 1, Release);
+    kind
+}
+
+/// Begins tracking: from its return on, all pages of `ranges` count as clean.
+///
+/// # Errors
+/// No source works (any more): mark with the world stopped.
+pub fn arm(ranges: &[Range]) -> Result<(), NoSource> {
+    kind();
+    let mut tracking = TRACKING.lock();
+    loop {
+        match tracking.arm(ranges) {
+            Ok(()) => return Ok(()),
+            Err(NoSource::Never) => return Err(NoSource::Never),
+            Err(NoSource::Failed(failure)) => fall_back(&mut tracking, failure),
+        }
+    }
+}
+
+/// Adds a range while armed. What it holds already counts as clean, so call it before it is filled or scan it yourself.
+/// Without effect when nothing is armed.
+pub fn track(range: Range) {
+    TRACKING.lock().track(range);
+}
+
+/// Reports the pages written since they were last reported, or since [`arm`].
+pub fn harvest(when: When, sink: &mut dyn FnMut(Range)) -> Outcome {
+    let mut tracking = TRACKING.lock();
+    let outcome = tracking.harvest(when, sink);
+    if let Some(failure) = tracking.take_failure() {
+        // Every harvest until the next cycle reports Everything; that cycle uses another source.
+        fall_back(&mut tracking, failure);
+    }
+    outcome
+}
+
+/// Ends tracking. Takes no time: pages may stay protected, and the first write to each then costs about a microsecond, unless
+/// [`expect_writes`] comes before.
+pub fn disarm() {
+    TRACKING.lock().disarm();
+}
+
+/// Says that most pages of `range` are about to be written: they count as written from now on, and the writes cost no fault.
+/// Any thread, any time. Pays from about four pages on.
+pub fn expect_writes(range: Range) {
+    // A hint: not worth waiting for a harvest.
+    if let Some(tracking) = TRACKING.try_lock() {
+        tracking.source().expect_writes(range);
+    }
+}
+
+/// The next source after one that failed; one line says so.
+fn fall_back(tracking: &mut Tracking<Chosen>, failure: Failure) {
+    let old = tracking.source().kind();
+    let source = choose::first_working(next_after(old));
+    let kind = source.kind();
+    crate::message!("dirty source {old} stopped working ({failure}); using {kind} from now on");
+    tracking.replace(source);
+    KIND.store(kind as u8 + 1, Release);
+}
+
+/// In a fork child, where the lock may have been copied while held.
+pub fn after_fork_child() {
+    // SAFETY: the calling thread is the only one of this process; whoever held the lock exists in the parent only. The
+    // tracking is consistent enough: sources notice by their fork mark that they are copies.
+    unsafe { TRACKING.release() };
+}

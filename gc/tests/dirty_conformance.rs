@@ -1,0 +1,197 @@
+//! One suite for every source of written pages that works here, and for one that lies as far as it may.
+
+mod dirty_support;
+
+use dirty_support::*;
+use dunegc::dirty::*;
+
+/// All cases for one source.
+macro_rules! conformance {
+    ($($name:ident: $source:ty),* $(,)?) => { $(
+        mod $name {
+            use super::*;
+            conformance!(@ $source: stores clean_pages_stay_clean string_instructions atomics wide_stores signal_handler
+                kernel_writes given_back untouched_memory added_range replaced_mapping unmapped huge_pages fork data_segment
+                not_armed);
+
+            #[test]
+            fn ten_thousand_rounds_with_one_writer() {
+                run(<$source>::NAME, model::one_writer::<$source>);
+            }
+
+            #[test]
+            fn ten_thousand_rounds_with_four_writers() {
+                run(<$source>::NAME, model::four_writers::<$source>);
+            }
+        }
+    )* };
+    (@ $source:ty: $($case:ident)*) => { $(
+        #[test]
+        fn $case() {
+            run(<$source>::NAME, cases::$case::<$source>);
+        }
+    )* };
+}
+
+conformance! {
+    pagemap_scan: PagemapScan,
+    mprotect: Mprotect,
+    liar_over_pagemap_scan: Liar<PagemapScan>,
+    liar_over_mprotect: Liar<Mprotect>,
+}
+
+/// Runs a case if the source works here.
+fn run(name: &str, case: fn()) {
+    let _alone = alone();
+    let kind = Kind::ALL.into_iter().find(|k| name.ends_with(k.name()));
+    match available(kind.expect("a source")) {
+        Ok(()) => case(),
+        Err(e) => eprintln!("skipped: {name} does not work here: {e}"),
+    }
+}
+
+impl Tested for PagemapScan {
+    const NAME: &'static str = "pagemap-scan";
+    const PIECE: usize = 1;
+    const KERNEL_WRITES: bool = true;
+    fn make() -> Self {
+        PagemapScan::open().unwrap()
+    }
+}
+
+impl Tested for Mprotect {
+    const NAME: &'static str = "mprotect";
+    const PIECE: usize = 16;
+    const KERNEL_WRITES: bool = false;
+    fn make() -> Self {
+        Mprotect::open().unwrap()
+    }
+}
+
+impl<S: Tested> Tested for Liar<S> {
+    const NAME: &'static str = S::NAME;
+    const PIECE: usize = 0;
+    const KERNEL_WRITES: bool = S::KERNEL_WRITES;
+    fn make() -> Self {
+        Liar(S::make(), Random(0x1234_5678))
+    }
+}
+
+/// `none` promises nothing, and says so.
+#[test]
+fn none_is_everything() {
+    let m = Memory::filled(4);
+    let mut t = Tracking::new(Chosen::None);
+    assert_eq!(t.arm(&[m.range()]), Err(NoSource::Never));
+    assert!(matches!(running(&mut t, &m), Written::Everything));
+    assert!(matches!(last(&mut t, &m), Written::Everything));
+}
+
+/// Broken on purpose: the suite must notice.
+mod negative_control {
+    use super::*;
+
+    /// Leaves out the last range that it should report.
+    struct Forgetful(PagemapScan);
+    /// Reads first and protects afterwards: what is written in between is lost.
+    struct TwoSteps(PagemapScan);
+
+    macro_rules! source {
+        ($type:ty, $name:literal, $harvest:expr) => {
+            impl Source for $type {
+                fn arm(&mut self, ranges: &[Range]) -> Result<(), NoSource> {
+                    self.0.arm(ranges)
+                }
+                fn track(&mut self, range: Range) -> Result<(), Failure> {
+                    self.0.track(range)
+                }
+                fn harvest(
+                    &mut self,
+                    ranges: &[Range],
+                    when: When,
+                    sink: &mut dyn FnMut(Range),
+                ) -> Result<Outcome, Failure> {
+                    let f: fn(
+                        &mut PagemapScan,
+                        &[Range],
+                        When,
+                        &mut dyn FnMut(Range),
+                    ) -> Result<Outcome, Failure> = $harvest;
+                    f(&mut self.0, ranges, when, sink)
+                }
+                fn disarm(&mut self, ranges: &[Range]) {
+                    self.0.disarm(ranges);
+                }
+            }
+            impl Tested for $type {
+                const NAME: &'static str = $name;
+                const PIECE: usize = 1;
+                const KERNEL_WRITES: bool = true;
+                fn make() -> Self {
+                    Self(PagemapScan::make())
+                }
+            }
+        };
+    }
+
+    source!(Forgetful, "forgetful", |inner, ranges, when, sink| {
+        let mut found = Vec::new();
+        let outcome = inner.harvest(ranges, when, &mut |r| found.push(r))?;
+        let Some(last) = found.pop() else {
+            return Ok(outcome);
+        };
+        found.into_iter().for_each(sink);
+        let Outcome::Pages(n) = outcome else {
+            return Ok(outcome);
+        };
+        Ok(Outcome::Pages(n - last.pages()))
+    });
+
+    source!(TwoSteps, "two steps", |inner, ranges, when, sink| {
+        let outcome = inner.harvest(ranges, When::Stopped { keep: false }, sink)?;
+        if when.goes_on() {
+            std::thread::yield_now();
+            let _ = inner.harvest(ranges, when, &mut |_| {})?;
+        }
+        Ok(outcome)
+    });
+
+    fn fails(case: fn()) {
+        let _alone = alone();
+        if available(Kind::PagemapScan).is_err() {
+            eprintln!("skipped: pagemap-scan does not work here");
+            return;
+        }
+        assert!(
+            std::panic::catch_unwind(case).is_err(),
+            "the break was not noticed"
+        );
+    }
+
+    #[test]
+    fn a_forgotten_page_fails_every_case() {
+        for case in [
+            cases::stores::<Forgetful>,
+            cases::clean_pages_stay_clean::<Forgetful>,
+            cases::string_instructions::<Forgetful>,
+            cases::atomics::<Forgetful>,
+            cases::wide_stores::<Forgetful>,
+            cases::signal_handler::<Forgetful>,
+            cases::kernel_writes::<Forgetful>,
+            cases::given_back::<Forgetful>,
+            cases::untouched_memory::<Forgetful>,
+            cases::added_range::<Forgetful>,
+            cases::replaced_mapping::<Forgetful>,
+            cases::unmapped::<Forgetful>,
+            cases::huge_pages::<Forgetful>,
+            cases::data_segment::<Forgetful>,
+        ] {
+            fails(case);
+        }
+    }
+
+    #[test]
+    fn a_gap_between_reading_and_protecting_fails_the_model() {
+        fails(model::four_writers::<TwoSteps>);
+    }
+}
