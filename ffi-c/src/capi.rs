@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_int, c_void};
 use core::mem::offset_of;
 
-use crate::malloc::{no_memory, release_collected, resize};
+use crate::malloc::{no_memory, release, resize};
 use crate::{errno, finalizers, startup};
 use gc::raw::{self, CollectError, Kind};
 use gc::{roots, stats};
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn dunegc_realloc(p: *mut c_void, size: usize) -> *mut c_v
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dunegc_free(p: *mut c_void) {
     // SAFETY: by the caller's contract.
-    unsafe { release_collected(p) }
+    unsafe { release(p) }
 }
 
 /// Start of the object that `p` points into, or null.

@@ -6,7 +6,7 @@
 use crate::config;
 use crate::finalize;
 use crate::gather::{self, Gathered};
-use crate::heap::{self, alloc, layout, registry, remote, runs, sweep};
+use crate::heap::{self, alloc, batch, layout, registry, remote, runs, sweep};
 use crate::kind::{KINDS, Kind};
 use crate::mark::shared::{Scope, shared};
 use crate::mark::{pool, rescan};
@@ -222,6 +222,7 @@ impl Cycle {
         registry::for_each(|heap| {
             if flush {
                 remote::flush_collected(heap);
+                batch::flush_collected(heap);
             }
             heap.each_cached(|b, free, bits| {
                 free.store(free.load(Relaxed) | bits, Relaxed);

@@ -90,7 +90,7 @@ pub unsafe fn free(p: *mut u8) -> Result<(), FreeError> {
     unsafe { heap::free::free(p) }
 }
 
-/// The inlined part of [`free`] for explicit kinds: false means that [`free`] has to be called. Takes null. For callers that
+/// The inlined part of [`free`]: false means that [`free_direct`] or [`free`] has to be called. Takes null. For callers that
 /// have their own cold path.
 ///
 /// # Safety
@@ -98,17 +98,17 @@ pub unsafe fn free(p: *mut u8) -> Result<(), FreeError> {
 #[inline(always)]
 pub unsafe fn free_fast(p: *mut u8) -> bool {
     // SAFETY: the caller gives the object up; null is outside the heap.
-    unsafe { heap::free::fast_explicit(p as usize) }
+    unsafe { heap::free::quick(p as usize) }
 }
 
-/// As [`free_fast`], for collected kinds too.
+/// As [`free_fast`], for most of what that one leaves.
 ///
 /// # Safety
 /// As [`free`].
 #[inline(always)]
-pub unsafe fn free_any_fast(p: *mut u8) -> bool {
+pub unsafe fn free_direct(p: *mut u8) -> bool {
     // SAFETY: as above.
-    unsafe { heap::free::fast(p as usize) }
+    unsafe { heap::free::direct(p as usize) }
 }
 
 /// Moves or resizes the object at `p` to `size` bytes, keeping its kind. Null on exhaustion (the object stays).
@@ -185,7 +185,10 @@ pub fn for_each_unreachable(f: &mut dyn FnMut(Object, u32)) -> Result<(), Collec
 
 /// Gives free memory back to the operating system now; keeps `keep` bytes. True if something was released.
 pub fn trim(keep: usize) -> bool {
-    heap::critical::with(|| heap::runs::trim(keep))
+    heap::critical::with(|| {
+        heap::batch::flush(heap::alloc::current());
+        heap::runs::trim(keep)
+    })
 }
 
 /// A finalizer: called once, on the finalizer thread or from [`run_finalizers`], with the object and its data.

@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
 
 use super::settings;
-use crate::malloc::{release_collected, resize};
+use crate::malloc::{release, resize};
 use gc::raw::{self, Kind};
 
 /// An object of `kind`, zeroed if asked for. What the out-of-memory function returns, or null, without memory.
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn GC_realloc(p: *mut c_void, size: usize) -> *mut c_void 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_free(p: *mut c_void) {
     // SAFETY: by the caller's contract.
-    unsafe { release_collected(p) }
+    unsafe { release(p) }
 }
 
 /// Collected memory at a multiple of `align`, zeroed. Null if `align` is not a power of two.

@@ -59,7 +59,7 @@ pub unsafe fn release(p: *mut c_void) {
     // SAFETY: by the caller's contract.
     unsafe {
         if !raw::free_fast(p.cast()) {
-            free_slow(p);
+            free_direct(p);
         }
     }
 }
@@ -107,20 +107,6 @@ pub unsafe extern "C" fn malloc_usable_size(p: *mut c_void) -> usize {
     }
 }
 
-/// [`free`], inlined for callers whose blocks are mostly of collected kinds.
-///
-/// # Safety
-/// As [`free`].
-#[inline(always)]
-pub unsafe fn release_collected(p: *mut c_void) {
-    // SAFETY: by the caller's contract.
-    unsafe {
-        if !raw::free_any_fast(p.cast()) {
-            free_slow(p);
-        }
-    }
-}
-
 /// Sets ENOMEM and returns null.
 #[cold]
 #[inline(never)]
@@ -129,15 +115,29 @@ pub fn no_memory() -> *mut c_void {
     core::ptr::null_mut()
 }
 
-/// Frees what the inlined path leaves: nothing for null, collected blocks, blocks of other threads, large ones, another allocator's through its
-/// own free; reports anything else.
+/// Frees what the inlined path leaves, most of it without a call.
 ///
 /// # Safety
 /// As [`free`].
 #[inline(never)]
-unsafe extern "C" fn free_slow(p: *mut c_void) {
+unsafe extern "C" fn free_direct(p: *mut c_void) {
     // SAFETY: by the caller's contract.
-    if p.is_null() || unsafe { raw::free_any_fast(p.cast()) } {
+    unsafe {
+        if !raw::free_direct(p.cast()) {
+            free_slow(p);
+        }
+    }
+}
+
+/// Frees what is left then: nothing for null, blocks of other threads, large ones, another allocator's through its own free;
+/// reports anything else.
+///
+/// # Safety
+/// As [`free`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn free_slow(p: *mut c_void) {
+    if p.is_null() {
         return;
     }
     // SAFETY: by the caller's contract.

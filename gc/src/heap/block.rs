@@ -1,6 +1,6 @@
 //! Blocks: 64 KiB of objects of one size and kind, or a part of a large object. Their metadata lie in the tables.
 
-use super::class::{self, Class};
+use super::class::{self, CLASS_BITS, Class};
 use super::layout::{self, BLOCK_SHIFT, GROUPS, table};
 use crate::kind::Kind;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -30,6 +30,9 @@ pub enum State {
 #[repr(transparent)]
 pub struct Info(pub u64);
 
+/// First bit of the kind, above the class.
+const KIND: u32 = 8 + CLASS_BITS;
+
 impl Info {
     /// A block in no use.
     pub const FREE: Info = Info(0);
@@ -38,17 +41,17 @@ impl Info {
     pub fn small(class: Class, kind: Kind) -> Info {
         let r = class::RECIPROCAL[class as usize] as u64;
         let explicit = u64::from(!super::is_collected(kind)) << 24;
-        Info(State::Small as u64 | (class as u64) << 8 | (kind as u64) << 16 | explicit | r << 32)
+        Info(State::Small as u64 | (class as u64) << 8 | (kind as u64) << KIND | explicit | r << 32)
     }
 
     /// The first block of a large object.
     pub fn large(kind: Kind) -> Info {
-        Info(State::Large as u64 | (kind as u64) << 16)
+        Info(State::Large as u64 | (kind as u64) << KIND)
     }
 
     /// A further block of a large object, `distance` blocks behind the first.
     pub fn tail(kind: Kind, distance: u32) -> Info {
-        Info(State::LargeTail as u64 | (kind as u64) << 16 | (distance as u64) << 32)
+        Info(State::LargeTail as u64 | (kind as u64) << KIND | (distance as u64) << 32)
     }
 
     /// Its state.
@@ -83,14 +86,20 @@ impl Info {
     /// Size class (small blocks).
     #[inline(always)]
     pub fn class(self) -> Class {
-        (self.0 >> 8) as u8
+        (self.0 >> 8) as u8 & (1 << CLASS_BITS) - 1
+    }
+
+    /// Kind and class in one number, below `KINDS << CLASS_BITS` (small blocks).
+    #[inline(always)]
+    pub fn cache_index(self) -> usize {
+        (self.0 >> 8) as usize & ((8 << CLASS_BITS) - 1)
     }
 
     /// Kind of the objects.
     #[inline(always)]
     pub fn kind(self) -> Kind {
         // SAFETY: info words are zero (Kind::Malloc) or made by the constructors above from a Kind.
-        unsafe { core::mem::transmute::<u8, Kind>((self.0 >> 16) as u8) }
+        unsafe { core::mem::transmute::<u8, Kind>((self.0 >> KIND) as u8 & 7) }
     }
 
     /// Reciprocal of the object size (small), or blocks to the first one (tail).
@@ -139,6 +148,7 @@ pub struct Head {
 }
 
 const _: () = assert!(size_of::<Head>() == table::HEAD_SIZE);
+const _: () = assert!(table::FREE_SIZE == GROUPS * 8);
 const _: () = assert!(size_of::<SideGroup>() * GROUPS == table::SIDE_SIZE);
 
 impl Block {
@@ -197,10 +207,7 @@ impl Block {
     #[inline(always)]
     pub unsafe fn free_from(self, base: usize, w: usize) -> &'static AtomicU64 {
         // SAFETY: as in `free`.
-        unsafe {
-            &*((base + table::FREE + self.0 as usize * table::FREE_SIZE + w * 8)
-                as *const AtomicU64)
-        }
+        unsafe { &*((base + table::FREE + (self.0 as usize * GROUPS + w) * 8) as *const AtomicU64) }
     }
 
     /// Mark byte of object `index`, given the heap's base.

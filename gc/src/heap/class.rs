@@ -13,6 +13,9 @@ pub const SMALL_MAX: usize = BLOCK / 2;
 pub const DIRECT_MAX: usize = 1024;
 /// Number of classes.
 pub const CLASSES: usize = 8 + 6 * 8 + 6;
+/// Bits of a class.
+pub const CLASS_BITS: u32 = 6;
+const _: () = assert!(CLASSES <= 1 << CLASS_BITS);
 
 /// Object sizes in bytes, ascending, multiples of 16.
 pub static SIZE: [u32; CLASSES] = sizes();

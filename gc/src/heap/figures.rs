@@ -8,7 +8,10 @@ use core::sync::atomic::Ordering::Relaxed;
 
 /// The figures now; other threads go on meanwhile, so they are a snapshot only roughly.
 pub fn now() -> HeapFigures {
-    let r = super::critical::with(runs::figures);
+    let r = super::critical::with(|| {
+        super::batch::flush(super::alloc::current());
+        runs::figures()
+    });
     let (large_bytes, large_count, large_taken) = large::figures();
     let mut f = HeapFigures {
         large: large_bytes,

@@ -4,7 +4,7 @@ use super::alloc::current;
 use super::block::{Block, Info};
 use super::layout::{self, BLOCK, GROUPS};
 use super::thread::ThreadHeap;
-use super::{central, class, critical, find, large, lists, refill, remote, sweep};
+use super::{batch, central, class, critical, find, large, lists, refill, remote, sweep};
 use crate::finalize;
 use crate::kind::Kind;
 use crate::raw::FreeError;
@@ -17,20 +17,47 @@ use core::sync::atomic::Ordering::Relaxed;
 #[inline(always)]
 pub unsafe fn free(p: *mut u8) -> Result<(), FreeError> {
     // SAFETY: the caller gives the object up.
-    if unsafe { fast(p as usize) } {
+    if unsafe { quick(p as usize) } {
         Ok(())
     } else {
-        free_slow(p as usize)
+        // SAFETY: as above.
+        unsafe { rest(p as usize) }
+    }
+}
+
+/// What [`quick`] leaves.
+///
+/// # Safety
+/// As for [`free`].
+#[inline(never)]
+unsafe fn rest(addr: usize) -> Result<(), FreeError> {
+    // SAFETY: the caller gives the object up.
+    if unsafe { direct(addr) } {
+        Ok(())
+    } else {
+        free_slow(addr)
     }
 }
 
 /// Where a small object lies.
 #[derive(Clone, Copy)]
-struct Place {
-    base: usize,
-    block: Block,
-    info: Info,
-    index: usize,
+pub struct Place {
+    /// The heap's base.
+    pub base: usize,
+    /// Its block, below the limit.
+    pub block: Block,
+    /// The block's info word.
+    pub info: Info,
+    /// Its bit index.
+    pub index: usize,
+}
+
+impl Place {
+    /// Number of its bitmap word in the heap.
+    #[inline(always)]
+    pub fn word(&self) -> usize {
+        self.block.0 as usize * GROUPS + self.index / 64
+    }
 }
 
 /// The small object that starts at `addr`, if that is such an address.
@@ -41,6 +68,8 @@ fn locate(addr: usize) -> Option<Place> {
     if off >= layout::limit() {
         return None;
     }
+    // SAFETY: the limit is never above the span. (With this the compiler need not cut block numbers to 32 bits.)
+    unsafe { core::hint::assert_unchecked(off < layout::HEAP_SPAN) };
     let block = Block::at(off);
     // SAFETY: the block lies below the limit.
     let info = unsafe { block.info_from(base) };
@@ -56,64 +85,64 @@ fn locate(addr: usize) -> Option<Place> {
     })
 }
 
+/// Frees a small object by adding it to the thread's batch; false without effect for anything else.
+///
+/// # Safety
+/// As for [`free`].
+#[inline(always)]
+pub unsafe fn quick(addr: usize) -> bool {
+    locate(addr).is_some_and(|place| batch::add(current(), addr, &place))
+}
+
 /// Frees a small object of the calling thread's own; false without effect for anything else, and when the block's place in
 /// the lists changes.
 ///
 /// # Safety
 /// As for [`free`].
 #[inline(always)]
-pub unsafe fn fast(addr: usize) -> bool {
+pub unsafe fn direct(addr: usize) -> bool {
     let Some(place) = locate(addr) else {
         return false;
     };
+    let heap = current();
+    if batch::is_pending(heap) {
+        flush(heap);
+    }
     // SAFETY: the caller's contract.
     unsafe {
         if place.info.is_explicit() {
-            fast_at(place)
+            fast_at(heap, &place)
         } else {
-            fast_collected(place)
+            fast_collected(heap, &place)
         }
     }
 }
 
-/// As [`fast`], for objects of explicit kinds only.
-///
-/// # Safety
-/// As for [`free`].
-#[inline(always)]
-pub unsafe fn fast_explicit(addr: usize) -> bool {
-    let Some(place) = locate(addr) else {
-        return false;
-    };
-    // SAFETY: the caller's contract.
-    place.info.is_explicit() && unsafe { fast_at(place) }
+#[inline(never)]
+fn flush(heap: &ThreadHeap) {
+    critical::enter(heap);
+    batch::flush(heap);
+    critical::leave(heap);
 }
 
 /// # Safety
 /// As for [`free`]; the object is of an explicit kind.
 #[inline(always)]
-unsafe fn fast_at(place: Place) -> bool {
-    let heap = current();
+unsafe fn fast_at(heap: &ThreadHeap, place: &Place) -> bool {
     // SAFETY: the block lies below the limit.
     let h = unsafe { place.block.head_from(place.base) };
     let own = h.owner.load(Relaxed) == heap.owner[Kind::Uncollectable as usize].load(Relaxed);
     // SAFETY: as above; an index computed by the reciprocal is below 4096.
-    own && unsafe { put(heap, place.base, place.block, place.info, place.index) }
+    own && unsafe { put(heap, place) } != Put::Not
 }
 
 /// # Safety
 /// As for [`free`]; the object is of a collected kind.
 #[inline(always)]
-unsafe fn fast_collected(place: Place) -> bool {
-    let Place {
-        base,
-        block: b,
-        info,
-        index,
-    } = place;
-    let heap = current();
+unsafe fn fast_collected(heap: &ThreadHeap, place: &Place) -> bool {
+    let info = place.info;
     // SAFETY: the block lies below the limit.
-    let h = unsafe { b.head_from(base) };
+    let h = unsafe { place.block.head_from(place.base) };
     // A thread without a heap owns nothing, and must not enter a section in the shared empty one.
     if finalize::is_used()
         || h.owner.load(Relaxed) != heap.owner[info.kind() as usize].load(Relaxed)
@@ -124,21 +153,42 @@ unsafe fn fast_collected(place: Place) -> bool {
     // Ownership of blocks of collected kinds ends with a collection: asked inside the section, where none can happen.
     let own = h.owner.load(Relaxed) == heap.owner[info.kind() as usize].load(Relaxed)
         && h.swept.load(Relaxed) == sweep::swept_word();
-    // SAFETY: as above; an index computed by the reciprocal is below 4096.
-    let done = own && unsafe { put(heap, base, b, info, index) };
-    if done {
+    let done = if own {
+        // SAFETY: as above; an index computed by the reciprocal is below 4096.
+        unsafe { put(heap, place) }
+    } else {
+        Put::Not
+    };
+    if done == Put::Block {
         refill::freed(heap, class::SIZE[info.class() as usize] as usize);
     }
     critical::leave(heap);
-    done
+    done != Put::Not
 }
 
-/// Puts object `index` back into the thread's cache or its block; false if something is unusual.
+/// Where [`put`] has put an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// Nowhere: something is unusual.
+    Not,
+    /// Into the cache, where it is still counted as taken.
+    Cache,
+    /// Into its block.
+    Block,
+}
+
+/// Puts an object back into the thread's cache or its block.
 ///
 /// # Safety
-/// `b` lies below the limit, the thread owns it, and `index < GROUPS * 64`.
+/// The thread owns the block, which lies below the limit, and `index < GROUPS * 64`.
 #[inline(always)]
-unsafe fn put(heap: &ThreadHeap, base: usize, b: Block, info: Info, index: usize) -> bool {
+unsafe fn put(heap: &ThreadHeap, place: &Place) -> Put {
+    let &Place {
+        base,
+        block: b,
+        info,
+        index,
+    } = place;
     let w = index / 64;
     let bit = 1u64 << (index % 64);
     // SAFETY: by this function's contract.
@@ -146,56 +196,67 @@ unsafe fn put(heap: &ThreadHeap, base: usize, b: Block, info: Info, index: usize
     let free = word.load(Relaxed);
     // Somebody freed in this block remotely, perhaps this object: looked at on the slow path.
     if h.remote_summary.load(Relaxed) != 0 {
-        return false;
+        return Put::Not;
     }
-    let cache = heap.cache(info.kind(), info.class());
-    if cache.word.load(Relaxed) == b.0 as usize * GROUPS + w {
+    let cache = heap.cache_of(info);
+    if cache.word.load(Relaxed) == place.word() {
         let bits = cache.bits.load(Relaxed);
         if (bits | free) & bit != 0 {
-            return false;
+            return Put::Not;
         }
         cache.dirty.store(1, Relaxed);
         cache.bits.store(bits | bit, Relaxed);
-        return true;
+        return Put::Cache;
     }
     let summary = h.summary.load(Relaxed);
     let used = h.used.load(Relaxed);
     if free & bit != 0 || summary == 0 || used == 1 {
-        return false;
+        return Put::Not;
     }
     word.store(free | bit, Relaxed);
     h.summary.store(summary | 1 << w, Relaxed);
     h.used.store(used - 1, Relaxed);
-    true
+    batch::expect(heap, place);
+    Put::Block
 }
 
 /// Frees an object of a block that the thread owns and that is swept. In a critical section.
 fn local(heap: &ThreadHeap, b: Block, info: Info, index: usize) -> Result<(), FreeError> {
-    let w = index / 64;
-    let bit = 1u64 << (index % 64);
+    if local_word(heap, b, info, index / 64, 1 << (index % 64)) {
+        Ok(())
+    } else {
+        Err(super::double_free(b, index))
+    }
+}
+
+/// Frees slots of word `w` of a block that the thread owns and that is swept, as far as they are not free; false if none was
+/// to be freed. In a critical section.
+pub fn local_word(heap: &ThreadHeap, b: Block, info: Info, w: usize, bits: u64) -> bool {
     remote::drain_block(b);
-    let cache = heap.cache(info.kind(), info.class());
+    let cache = heap.cache_of(info);
     let free = b.free(w).load(Relaxed);
     if cache.word.load(Relaxed) == b.0 as usize * GROUPS + w {
-        let bits = cache.bits.load(Relaxed);
-        if (bits | free) & bit != 0 {
-            return Err(super::double_free(b, index));
-        }
+        let cached = cache.bits.load(Relaxed);
+        let new = bits & !(cached | free);
         cache.dirty.store(1, Relaxed);
-        cache.bits.store(bits | bit, Relaxed);
-        return Ok(());
+        cache.bits.store(cached | new, Relaxed);
+        return new != 0;
     }
-    if free & bit != 0 {
-        return Err(super::double_free(b, index));
+    let new = bits & !free;
+    if new != 0 {
+        let h = b.head();
+        let used = h.used.load(Relaxed) - new.count_ones();
+        b.free(w).store(free | new, Relaxed);
+        h.summary.store(h.summary.load(Relaxed) | 1 << w, Relaxed);
+        h.used.store(used, Relaxed);
+        b.set_full(false);
+        if !info.is_explicit() {
+            let size = class::SIZE[info.class() as usize] as usize;
+            refill::freed(heap, new.count_ones() as usize * size);
+        }
+        relist(heap, b, info, used);
     }
-    let h = b.head();
-    let used = h.used.load(Relaxed) - 1;
-    b.free(w).store(free | bit, Relaxed);
-    h.summary.store(h.summary.load(Relaxed) | 1 << w, Relaxed);
-    h.used.store(used, Relaxed);
-    b.set_full(false);
-    relist(heap, b, info, used);
-    Ok(())
+    new != 0
 }
 
 /// Puts a block that has a free object into the owner's list, or gives it up when it is empty.
@@ -217,7 +278,7 @@ fn relist(heap: &ThreadHeap, b: Block, info: Info, used: u32) {
     }
 }
 
-/// Everything that [`fast`] leaves.
+/// Everything that [`quick`] and [`direct`] leave.
 #[cold]
 #[inline(never)]
 fn free_slow(addr: usize) -> Result<(), FreeError> {
@@ -246,6 +307,7 @@ fn free_slow(addr: usize) -> Result<(), FreeError> {
 }
 
 fn free_in_section(heap: &ThreadHeap, slot: find::Slot) -> Result<(), FreeError> {
+    batch::flush(heap);
     let (b, info) = (slot.block, slot.info);
     finalize::forget(slot.base);
     if !info.is_small() {
@@ -257,11 +319,7 @@ fn free_in_section(heap: &ThreadHeap, slot: find::Slot) -> Result<(), FreeError>
     }
     if b.head().owner.load(Relaxed) == heap.owner[info.kind() as usize].load(Relaxed) {
         sweep::ensure_swept(b);
-        local(heap, b, info, slot.index)?;
-        if !info.is_explicit() {
-            refill::freed(heap, slot.size);
-        }
-        return Ok(());
+        return local(heap, b, info, slot.index);
     }
     remote::free(heap, b, slot.index)
 }

@@ -1,6 +1,7 @@
 //! The heap: blocks, caches, and the free memory between them. The life of a `malloc` is told in ARCHITECTURE.md.
 
 pub mod alloc;
+pub mod batch;
 pub mod block;
 pub mod central;
 pub mod class;

@@ -4,7 +4,7 @@ use super::block::{Block, Info, valid, words};
 use super::class::{CAPACITY, SIZE};
 use super::layout::GROUPS;
 use super::thread::{Cache, ThreadHeap};
-use super::{central, lists, remote, runs, sweep};
+use super::{batch, central, lists, remote, runs, sweep};
 use crate::kind::Kind;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -13,6 +13,7 @@ const REPORT: isize = 64 << 10;
 
 /// Fills the cache with a word of free slots; false if there is no memory. In a critical section.
 pub fn refill(heap: &ThreadHeap, kind: Kind, class: u8) -> bool {
+    batch::flush(heap);
     let cache = heap.cache(kind, class);
     let current = cache.block();
     if current != Block::NONE {
@@ -148,6 +149,7 @@ pub fn give_back(heap: &ThreadHeap, kind: Kind, class: u8) {
     let cache = heap.cache(kind, class);
     let b = cache.block();
     if b == Block::NONE {
+        cache.bits.store(0, Relaxed);
         return;
     }
     sweep::ensure_swept(b);

@@ -105,6 +105,7 @@ pub fn retire_current() {
 
 /// Empties a heap whose thread is gone or going.
 pub fn retire(heap: &ThreadHeap) {
+    super::batch::flush(heap);
     super::remote::flush(heap);
     for k in 0..KINDS {
         let kind = Kind::from_u8(k as u8);
@@ -159,6 +160,7 @@ pub fn retire_others() {
 fn forget(heap: &ThreadHeap) {
     let in_flux = heap.flags.depth.swap(0, Relaxed) != 0;
     heap.flags.pending.store(0, Relaxed);
+    super::batch::inherit(heap);
     heap.remote_word.store(0, Relaxed);
     heap.remote.0.store(0, Relaxed);
     for k in 0..KINDS {

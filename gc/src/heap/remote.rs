@@ -81,6 +81,13 @@ pub fn flush(heap: &ThreadHeap) {
     );
 }
 
+/// Publishes slots of word `w` that wait in a batch of local frees, their block having lost its owner meanwhile. In a critical
+/// section.
+pub fn publish_batch(b: Block, w: usize, bits: u64) {
+    publish(b, w, bits);
+    count(b, bits.count_ones());
+}
+
 /// With the world stopped: publishes the thread's batch if it is of a collected kind. A thread in the middle of an explicit
 /// free is not in a critical section, but then its batch is not of a collected kind: the remote path is in one.
 pub fn flush_collected(heap: &ThreadHeap) {

@@ -79,6 +79,8 @@ fn hold_caches(heap: &super::thread::ThreadHeap) {
             let cache = &heap.caches[k][c];
             let word = cache.word.load(Relaxed);
             if word == 0 {
+                // From a free that the stop which took the block away has interrupted.
+                cache.bits.store(0, Relaxed);
                 continue;
             }
             let bits = cache.bits.load(Relaxed);

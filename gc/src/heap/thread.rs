@@ -1,7 +1,7 @@
 //! A thread's heap: the caches from which it allocates without synchronisation, and the lists of its blocks.
 
-use super::block::Block;
-use super::class::CLASSES;
+use super::block::{Block, Info};
+use super::class::{CLASS_BITS, CLASSES};
 use crate::kind::{KINDS, Kind};
 use crate::world::CriticalFlags;
 use core::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -29,6 +29,10 @@ pub struct ThreadHeap {
     pub flags: CriticalFlags,
     /// Index in the registry; 0 is the shared empty heap.
     pub id: AtomicU32,
+    /// `block * GROUPS + word` of `batch_bits`; 0 for none. See [`super::batch`].
+    pub batch_word: AtomicUsize,
+    /// Freed slots that wait.
+    pub batch_bits: AtomicU64,
     /// Remote frees not flushed yet: bits of one remote word.
     pub remote_bits: AtomicU64,
     /// `block * GROUPS + word` of `remote_bits`; 0 for none.
@@ -45,8 +49,8 @@ pub struct ThreadHeap {
     pub tid: AtomicU32,
     /// Next dead heap.
     pub next_dead: AtomicU32,
-    /// The caches.
-    pub caches: [[Cache; CLASSES]; KINDS],
+    /// The caches, per kind and class.
+    pub caches: [[Cache; 1 << CLASS_BITS]; KINDS],
     /// Owned blocks with free words that are not current, per kind and class.
     pub partial: [[AtomicU32; CLASSES]; KINDS],
     /// On a line of its own: blocks of this thread with remote frees, a stack linked by `Head::remote_next`.
@@ -79,6 +83,8 @@ impl ThreadHeap {
         ThreadHeap {
             flags: CriticalFlags::new(),
             id: AtomicU32::new(0),
+            batch_word: AtomicUsize::new(0),
+            batch_bits: AtomicU64::new(0),
             remote_bits: AtomicU64::new(0),
             remote_word: AtomicUsize::new(0),
             owner: [const { AtomicU32::new(OWNS_NOTHING) }; KINDS],
@@ -87,7 +93,7 @@ impl ThreadHeap {
             taken: AtomicU64::new(0),
             tid: AtomicU32::new(0),
             next_dead: AtomicU32::new(0),
-            caches: [const { [const { Cache::EMPTY }; CLASSES] }; KINDS],
+            caches: [const { [const { Cache::EMPTY }; 1 << CLASS_BITS] }; KINDS],
             partial: [const { [const { AtomicU32::new(0) }; CLASSES] }; KINDS],
             remote: Padded(AtomicU32::new(0)),
         }
@@ -105,7 +111,14 @@ impl ThreadHeap {
         }
     }
 
-    /// Calls `f(block, free word, bits)` for every cache that holds slots. With the thread stopped.
+    /// The cache of a block of small objects, by its info word.
+    #[inline(always)]
+    pub fn cache_of(&self, info: Info) -> &Cache {
+        // SAFETY: the info word was written from a kind below KINDS and a class.
+        unsafe { self.caches.as_flattened().get_unchecked(info.cache_index()) }
+    }
+
+    /// Calls `f(block, free word, bits)` for every cache and batch that holds slots. With the thread stopped.
     pub fn each_cached(&self, mut f: impl FnMut(Block, &AtomicU64, u64)) {
         for cache in self.caches.iter().flatten() {
             let (word, bits) = (cache.word.load(Relaxed), cache.bits.load(Relaxed));
@@ -117,6 +130,7 @@ impl ThreadHeap {
                 );
             }
         }
+        super::batch::each(self, &mut f);
     }
 
     /// True for the shared heap of threads that have none.
