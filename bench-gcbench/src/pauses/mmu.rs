@@ -26,9 +26,9 @@ pub fn minimum_utilisation(gaps: &[Gap], elapsed: f64, window: f64) -> f64 {
             Some(k) => before[k] + gaps[k].1.min(at - gaps[k].0),
         }
     };
-    // The lost time in a window grows linearly while it slides, except where one of its ends passes an end of a gap:
-    // the most is lost in a window that begins with a gap or ends with one.
-    let starts = gaps.iter().flat_map(|gap| [gap.0, gap.0 + gap.1 - window]);
+    // What a window loses while it slides only falls from where its start enters a gap, so the most is lost in a window
+    // that begins with a gap, or in the last one.
+    let starts = gaps.iter().map(|gap| gap.0);
     let most = starts
         .map(|start| start.clamp(0.0, elapsed - window))
         .map(|start| lost_until(start + window) - lost_until(start))
