@@ -97,9 +97,9 @@ struct RunArgs {
     /// Dropped runs of each program that are repeated; after that the quietest of them count, marked `*`.
     #[arg(long, default_value_t = 5)]
     max_repeats: usize,
-    /// Seconds after which a run is killed, which is a failure.
-    #[arg(long, default_value_t = 120)]
-    timeout: u64,
+    /// Seconds after which a run is killed, which is a failure [default: 120; 300 with --pauses].
+    #[arg(long)]
+    timeout: Option<u64>,
 }
 
 /// The `target` directory that this program was built into.
@@ -183,7 +183,11 @@ impl RunArgs {
             runs: self.runs.unwrap_or(if self.quick { 2 } else { 5 }).max(1),
             max_load: self.max_load,
             max_repeats: self.max_repeats,
-            timeout: Duration::from_secs(self.timeout),
+            timeout: Duration::from_secs(self.timeout.unwrap_or(if self.pauses {
+                300
+            } else {
+                120
+            })),
             quick: self.quick,
             scratch: session::scratch(binaries)?,
         })

@@ -79,6 +79,10 @@ fn run(long_lived: u32) -> Kept {
 pub fn main() {
     let long_lived = option("--long-lived", 16) as u32;
     let threads = option("--threads", 1);
+    if option("--swap", 0) > 0 {
+        eprintln!("gcbench: --swap is not there with boxes");
+        std::process::exit(2);
+    }
     let mut work = Work::default();
     let kept: Vec<Kept> = work.time(|| {
         std::thread::scope(|scope| {
