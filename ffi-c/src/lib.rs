@@ -22,3 +22,4 @@ mod signals;
 mod startup;
 mod stderr;
 mod threads;
+mod timers;

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use crate::{exec, leaks, reclaim, route, signals, stderr};
+use crate::{exec, leaks, reclaim, route, signals, stderr, timers};
 use gc::config::{self, Mode, StatsSink};
 use gc::{raw, stats, trace};
 
@@ -56,6 +56,7 @@ unsafe extern "C" fn after_fork_in_child() {
     exec::note_process();
     reclaim::after_fork_in_child();
     leaks::after_fork_in_child();
+    timers::after_fork_in_child();
 }
 
 extern "C" fn constructor() {

@@ -9,7 +9,7 @@ mod syscall;
 mod uring;
 
 pub use modules::kind_for;
-pub use shadow::after_fork_in_child;
+pub use shadow::{after_fork_in_child, note};
 
 use gc::config::{self, Mode};
 

@@ -1,6 +1,6 @@
 //! Values that the kernel hands back with a signal or a message.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_int;
 
 use super::shadow;
 use crate::errno;
@@ -8,15 +8,12 @@ use crate::next::Next;
 
 type Sigqueue = unsafe extern "C" fn(libc::pid_t, c_int, usize) -> c_int;
 type PthreadSigqueue = unsafe extern "C" fn(libc::pthread_t, c_int, usize) -> c_int;
-type TimerCreate = unsafe extern "C" fn(libc::clockid_t, *mut libc::sigevent, *mut c_void) -> c_int;
 type MqNotify = unsafe extern "C" fn(c_int, *const libc::sigevent) -> c_int;
 
 // SAFETY: the types are those of the functions; a `union sigval` is passed as one word.
 static SIGQUEUE: Next<Sigqueue> = unsafe { Next::new(c"sigqueue") };
 // SAFETY: as above.
 static PTHREAD_SIGQUEUE: Next<PthreadSigqueue> = unsafe { Next::new(c"pthread_sigqueue") };
-// SAFETY: as above.
-static TIMER_CREATE: Next<TimerCreate> = unsafe { Next::new(c"timer_create") };
 // SAFETY: as above.
 static MQ_NOTIFY: Next<MqNotify> = unsafe { Next::new(c"mq_notify") };
 
@@ -62,24 +59,6 @@ unsafe fn note_event(event: *const libc::sigevent) {
     if let Some(event) = unsafe { event.as_ref() } {
         shadow::note(event.sigev_value.sival_ptr as usize);
     }
-}
-
-/// `timer_create`; a block that the event's value points to stays.
-///
-/// # Safety
-/// As for the function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn timer_create(
-    clock: libc::clockid_t,
-    event: *mut libc::sigevent,
-    timer: *mut c_void,
-) -> c_int {
-    // SAFETY: by the caller's contract.
-    unsafe { note_event(event) };
-    // SAFETY: the caller's arguments.
-    TIMER_CREATE
-        .get()
-        .map_or_else(missing, |next| unsafe { next(clock, event, timer) })
 }
 
 /// `mq_notify`; a block that the event's value points to stays.
