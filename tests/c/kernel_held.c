@@ -367,7 +367,6 @@ int main(int argc, char **argv)
     } else if (!strcmp(name, "timer-signal")) {
         case_timers(0);
     } else if (!strcmp(name, "timer-thread")) {
-        may_be_put_off = 1;
         case_timers(1);
     } else if (!strcmp(name, "sigqueue")) {
         case_sigqueue();
