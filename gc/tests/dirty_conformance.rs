@@ -35,8 +35,10 @@ macro_rules! conformance {
 
 conformance! {
     pagemap_scan: PagemapScan,
+    soft_dirty: SoftDirty,
     mprotect: Mprotect,
     liar_over_pagemap_scan: Liar<PagemapScan>,
+    liar_over_soft_dirty: Liar<SoftDirty>,
     liar_over_mprotect: Liar<Mprotect>,
 }
 
@@ -56,6 +58,16 @@ impl Tested for PagemapScan {
     const KERNEL_WRITES: bool = true;
     fn make() -> Self {
         PagemapScan::open().unwrap()
+    }
+}
+
+impl Tested for SoftDirty {
+    const NAME: &'static str = "soft-dirty";
+    // Reports again what it has reported.
+    const PIECE: usize = 0;
+    const KERNEL_WRITES: bool = true;
+    fn make() -> Self {
+        SoftDirty::open().unwrap()
     }
 }
 
@@ -85,6 +97,24 @@ fn none_is_everything() {
     assert_eq!(t.arm(&[m.range()]), Err(NoSource::Never));
     assert!(matches!(running(&mut t, &m), Written::Everything));
     assert!(matches!(last(&mut t, &m), Written::Everything));
+}
+
+/// Somebody else clears the soft-dirty bits between two harvests.
+#[test]
+fn soft_dirty_bits_cleared_by_the_program() {
+    run(SoftDirty::NAME, || {
+        let m = Memory::filled(16);
+        let mut t = armed::<SoftDirty>(&m);
+        m.write(3);
+        std::fs::write("/proc/self/clear_refs", "4").unwrap();
+        assert!(matches!(running(&mut t, &m), Written::Everything));
+        m.write(4);
+        running(&mut t, &m).assert_has([4]);
+        let Written::Pages(pages) = last(&mut t, &m) else {
+            panic!("everything again")
+        };
+        assert_eq!(pages, [4].into());
+    });
 }
 
 /// Broken on purpose: the suite must notice.

@@ -65,6 +65,8 @@ pub enum Dirty {
     Auto,
     /// userfaultfd with asynchronous write protection and PAGEMAP_SCAN (Linux 6.7).
     PagemapScan,
+    /// Soft-dirty bits of /proc/self/pagemap (CONFIG_MEM_SOFT_DIRTY).
+    SoftDirty,
     /// Read-only mappings and a handler for SIGSEGV.
     Mprotect,
     /// Nowhere: marking stops the world.

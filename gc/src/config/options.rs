@@ -213,12 +213,13 @@ pub static OPTIONS: &[Opt] = &[
     opt!(
         "DUNEGC_DIRTY",
         "Where the collector learns which pages were written while it marks",
-        "auto, pagemap-scan, mprotect or none",
+        "auto, pagemap-scan, soft-dirty, mprotect or none",
         "auto",
         EARLY,
         |c, t, a| match t {
             b"auto" => Dirty::Auto,
             b"pagemap-scan" => Dirty::PagemapScan,
+            b"soft-dirty" => Dirty::SoftDirty,
             b"mprotect" => Dirty::Mprotect,
             b"none" => Dirty::None,
             _ => return None,

@@ -91,6 +91,7 @@ impl Show for Dirty {
         f.write_str(match self {
             Dirty::Auto => "auto",
             Dirty::PagemapScan => "pagemap-scan",
+            Dirty::SoftDirty => "soft-dirty",
             Dirty::Mprotect => "mprotect",
             Dirty::None => "none",
         })

@@ -4,6 +4,7 @@ use super::failure::Failure;
 use super::mprotect::Mprotect;
 use super::pagemap_scan::PagemapScan;
 use super::ranges::Range;
+use super::soft_dirty::SoftDirty;
 use super::tracking::{NoSource, Outcome, Source, When};
 use crate::config::Dirty;
 use core::fmt;
@@ -14,6 +15,8 @@ use core::fmt;
 pub enum Kind {
     /// userfaultfd and PAGEMAP_SCAN.
     PagemapScan,
+    /// Soft-dirty bits.
+    SoftDirty,
     /// Read-only mappings and SIGSEGV.
     Mprotect,
     /// Nothing is tracked: marking needs the world stopped.
@@ -22,7 +25,12 @@ pub enum Kind {
 
 impl Kind {
     /// All, best first.
-    pub const ALL: [Kind; 3] = [Kind::PagemapScan, Kind::Mprotect, Kind::None];
+    pub const ALL: [Kind; 4] = [
+        Kind::PagemapScan,
+        Kind::SoftDirty,
+        Kind::Mprotect,
+        Kind::None,
+    ];
 
     pub(super) fn from_index(i: u8) -> Kind {
         Kind::ALL[usize::from(i)]
@@ -32,6 +40,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::PagemapScan => "pagemap-scan",
+            Kind::SoftDirty => "soft-dirty",
             Kind::Mprotect => "mprotect",
             Kind::None => "none",
         }
@@ -47,7 +56,8 @@ impl fmt::Display for Kind {
 /// The source to try after one that does not work. `mprotect` is never fallen back to: it changes what the program sees.
 pub fn next_after(kind: Kind) -> Kind {
     match kind {
-        Kind::PagemapScan | Kind::Mprotect | Kind::None => Kind::None,
+        Kind::PagemapScan => Kind::SoftDirty,
+        Kind::SoftDirty | Kind::Mprotect | Kind::None => Kind::None,
     }
 }
 
@@ -62,6 +72,7 @@ pub fn available(kind: Kind) -> Result<(), Failure> {
 fn open(kind: Kind) -> Result<Chosen, Failure> {
     Ok(match kind {
         Kind::PagemapScan => Chosen::PagemapScan(PagemapScan::open()?),
+        Kind::SoftDirty => Chosen::SoftDirty(SoftDirty::open()?),
         Kind::Mprotect => Chosen::Mprotect(Mprotect::open()?),
         Kind::None => Chosen::None,
     })
@@ -82,6 +93,7 @@ pub(super) fn choose(wanted: Dirty) -> Chosen {
     let kind = match wanted {
         Dirty::Auto => return first_working(Kind::PagemapScan),
         Dirty::PagemapScan => Kind::PagemapScan,
+        Dirty::SoftDirty => Kind::SoftDirty,
         Dirty::Mprotect => Kind::Mprotect,
         Dirty::None => Kind::None,
     };
@@ -102,6 +114,8 @@ pub enum Chosen {
     Undecided,
     /// See [`Kind::PagemapScan`].
     PagemapScan(PagemapScan),
+    /// See [`Kind::SoftDirty`].
+    SoftDirty(SoftDirty),
     /// See [`Kind::Mprotect`].
     Mprotect(Mprotect),
     /// See [`Kind::None`].
@@ -113,6 +127,7 @@ impl Chosen {
     pub fn kind(&self) -> Kind {
         match self {
             Chosen::PagemapScan(_) => Kind::PagemapScan,
+            Chosen::SoftDirty(_) => Kind::SoftDirty,
             Chosen::Mprotect(_) => Kind::Mprotect,
             Chosen::Undecided | Chosen::None => Kind::None,
         }
@@ -123,7 +138,7 @@ impl Chosen {
         match self {
             Chosen::PagemapScan(s) => s.unprotect(range),
             Chosen::Mprotect(s) => s.unprotect(range),
-            Chosen::Undecided | Chosen::None => {}
+            Chosen::SoftDirty(_) | Chosen::Undecided | Chosen::None => {}
         }
     }
 }
@@ -132,6 +147,7 @@ impl Source for Chosen {
     fn arm(&mut self, ranges: &[Range]) -> Result<(), NoSource> {
         match self {
             Chosen::PagemapScan(s) => s.arm(ranges),
+            Chosen::SoftDirty(s) => s.arm(ranges),
             Chosen::Mprotect(s) => s.arm(ranges),
             Chosen::Undecided | Chosen::None => Err(NoSource::Never),
         }
@@ -140,6 +156,7 @@ impl Source for Chosen {
     fn track(&mut self, range: Range) -> Result<(), Failure> {
         match self {
             Chosen::PagemapScan(s) => s.track(range),
+            Chosen::SoftDirty(s) => s.track(range),
             Chosen::Mprotect(s) => s.track(range),
             Chosen::Undecided | Chosen::None => Ok(()),
         }
@@ -153,6 +170,7 @@ impl Source for Chosen {
     ) -> Result<Outcome, Failure> {
         match self {
             Chosen::PagemapScan(s) => s.harvest(ranges, when, sink),
+            Chosen::SoftDirty(s) => s.harvest(ranges, when, sink),
             Chosen::Mprotect(s) => s.harvest(ranges, when, sink),
             Chosen::Undecided | Chosen::None => Ok(Outcome::Everything),
         }
@@ -161,6 +179,7 @@ impl Source for Chosen {
     fn disarm(&mut self, ranges: &[Range]) {
         match self {
             Chosen::PagemapScan(s) => s.disarm(ranges),
+            Chosen::SoftDirty(s) => s.disarm(ranges),
             Chosen::Mprotect(s) => s.disarm(ranges),
             Chosen::Undecided | Chosen::None => {}
         }

@@ -39,14 +39,21 @@ impl Kept {
     pub fn number(&self) -> i32 {
         self.fd.number()
     }
+
+    /// Closes the file if it is still ours. To be done before the same file is opened again: that may get the same number, and
+    /// could not be told from this one.
+    pub fn close(&mut self) {
+        if self.is_open() {
+            self.fd.close();
+        }
+        // Otherwise the number is the program's now.
+        self.fd.disown();
+    }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if !self.is_open() {
-            // The number is the program's now.
-            self.fd.disown();
-        }
+        self.close();
     }
 }
 

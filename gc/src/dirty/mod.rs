@@ -38,6 +38,7 @@ mod mprotect;
 mod pagemap_scan;
 mod probe;
 mod ranges;
+mod soft_dirty;
 mod tracking;
 
 pub use choose::{Chosen, Kind, available, next_after};
@@ -45,6 +46,7 @@ pub use failure::Failure;
 pub use mprotect::Mprotect;
 pub use pagemap_scan::PagemapScan;
 pub use ranges::Range;
+pub use soft_dirty::SoftDirty;
 pub use tracking::{NoSource, Outcome, Source, Tracking, When};
 
 use crate::config;

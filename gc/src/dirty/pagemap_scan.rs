@@ -232,6 +232,8 @@ impl PagemapScan {
 
     /// Opens anew what the program closed or a fork made useless, and tracks `ranges` again.
     fn renew(&mut self, ranges: &[Range]) -> Result<(), Failure> {
+        self.uffd.close();
+        self.pagemap.close();
         *self = PagemapScan::open()?;
         self.protect(ranges, &mut |_| {})
     }

@@ -146,12 +146,19 @@ fn limit(new: Option<&libc::rlimit>, old: Option<&mut libc::rlimit>) -> Result<(
     unsafe { syscall!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, new, old) }.map(drop)
 }
 
+impl Fd {
+    /// Closes it now.
+    pub fn close(&mut self) {
+        if self.0 >= 0 {
+            // SAFETY: the descriptor is ours and is not used afterwards.
+            let _ = unsafe { syscall!(libc::SYS_close, self.0) };
+        }
+        self.disown();
+    }
+}
+
 impl Drop for Fd {
     fn drop(&mut self) {
-        if self.0 < 0 {
-            return;
-        }
-        // SAFETY: the descriptor is ours and is not used afterwards.
-        let _ = unsafe { syscall!(libc::SYS_close, self.0) };
+        self.close();
     }
 }
