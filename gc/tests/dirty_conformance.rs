@@ -48,7 +48,25 @@ fn run(name: &str, case: fn()) {
     let kind = Kind::ALL.into_iter().find(|k| name.ends_with(k.name()));
     match available(kind.expect("a source")) {
         Ok(()) => case(),
+        Err(e) if std::env::var(REQUIRED).as_deref() == Ok(name) => panic!("{name}: {e}"),
         Err(e) => eprintln!("skipped: {name} does not work here: {e}"),
+    }
+}
+
+/// Names a source that must not be skipped.
+const REQUIRED: &str = "DUNEGC_TEST_DIRTY";
+
+#[test]
+fn auto_takes_the_first_that_works() {
+    let _alone = alone();
+    let works = |k: &Kind| *k != Kind::Mprotect && available(*k).is_ok();
+    let first = Kind::ALL
+        .into_iter()
+        .find(works)
+        .expect("none always works");
+    assert_eq!(choose(dunegc::config::Dirty::Auto), first);
+    if let Ok(required) = std::env::var(REQUIRED) {
+        assert_eq!(first.name(), required);
     }
 }
 

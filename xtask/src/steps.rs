@@ -89,6 +89,11 @@ const STEPS: &[Step] = &[
         run: asan,
     },
     Step {
+        name: "qemu",
+        about: "the dirty source soft-dirty on a Debian kernel in QEMU",
+        run: qemu,
+    },
+    Step {
         name: "torture",
         about: "60 s of threads, fork, dlopen, signals",
         run: short_torture,
@@ -275,6 +280,10 @@ fn paranoid(context: &Context) -> Result<Outcome> {
 
 fn asan(context: &Context) -> Result<Outcome> {
     whole_system(context, &["sanitizer"], &[])
+}
+
+fn qemu(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["dirty_qemu"], &[])
 }
 
 fn short_torture(context: &Context) -> Result<Outcome> {

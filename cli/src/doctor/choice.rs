@@ -3,6 +3,7 @@
 use super::report::Choice;
 use super::system::{Cores, HugePages};
 use dunegc::config::{self, Config, OPTIONS};
+use dunegc::dirty::{self, Kind};
 
 pub fn choices(config: &Config, cores: &Cores, thp: &HugePages) -> Vec<Choice> {
     let choice = |name, value: String, why: String| Choice { name, value, why };
@@ -24,17 +25,14 @@ pub fn choices(config: &Config, cores: &Cores, thp: &HugePages) -> Vec<Choice> {
             },
         ),
         huge_pages(config, thp),
-        choice(
-            "written pages",
-            "none".to_owned(),
-            "collections stop the world".to_owned(),
-        ),
+        written_pages(config),
     ];
     let shown = [
         "DUNEGC_MODE",
         "DUNEGC_MARKERS",
         "DUNEGC_SIGNAL",
         "DUNEGC_HUGEPAGES",
+        "DUNEGC_DIRTY",
     ];
     for option in OPTIONS.iter().filter(|o| !shown.contains(&o.name)) {
         if !option.is_default(config) {
@@ -106,6 +104,33 @@ fn huge_pages(config: &Config, thp: &HugePages) -> Choice {
     }
 }
 
+/// The source that the library would use, and why not a better one.
+fn written_pages(config: &Config) -> Choice {
+    let wanted = match config.dirty {
+        config::Dirty::Auto | config::Dirty::PagemapScan => Kind::PagemapScan,
+        config::Dirty::SoftDirty => Kind::SoftDirty,
+        config::Dirty::Mprotect => Kind::Mprotect,
+        config::Dirty::None => Kind::None,
+    };
+    let mut why = match config.dirty {
+        config::Dirty::Auto => "the best that works here".to_owned(),
+        _ => "DUNEGC_DIRTY in the environment".to_owned(),
+    };
+    let mut kind = wanted;
+    while let Err(e) = dirty::available(kind) {
+        why += &format!("; not {kind}: {e}");
+        kind = dirty::next_after(kind);
+    }
+    if kind == Kind::None {
+        why += "; collections stop the world";
+    }
+    Choice {
+        name: "written pages",
+        value: kind.to_string(),
+        why,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +161,12 @@ mod tests {
         assert_eq!(get("stop signal"), Some("62"));
         assert_eq!(get("DUNEGC_ZEAL"), Some("3"));
         assert_eq!(get("DUNEGC_LOG"), None);
+        let forced = Config::builder().dirty(config::Dirty::None);
+        let all = choices(&forced.build().expect("valid"), &cores, &thp);
+        let written = all.iter().find(|c| c.name == "written pages");
+        let written = written.expect("always explained");
+        assert_eq!(written.value, "none");
+        assert!(written.why.contains("DUNEGC_DIRTY"), "{}", written.why);
         let config = Config::builder().background(false).build().expect("valid");
         assert_eq!(markers(&config, &cores).value, "1");
     }

@@ -31,12 +31,8 @@ pub fn doctor(args: &Doctor) -> ExitCode {
             limits::map_count(),
             system::proc(),
         ],
-        vec![
-            written::userfaultfd(),
-            written::pagemap_scan(),
-            written::soft_dirty(),
-            written::kvm(),
-        ],
+        written::sources(),
+        vec![written::kvm()],
         vec![preload::check(args.lib.as_deref())],
     ]
     .concat();

@@ -1,49 +1,54 @@
-//! Sources of written pages, each tried for real on a few pages of this process.
+//! Sources of written pages: whether each works in this process, and what it costs.
 
 use super::report::Check;
-use std::fs::{File, OpenOptions};
-use std::io::{Error, Result};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use dunegc::dirty::{self, Kind, Outcome, Range, Tracking, When};
+use std::fs::OpenOptions;
+use std::io::Error;
+use std::os::fd::AsRawFd;
 use std::ptr;
+use std::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
-const PAGES: usize = 8;
-/// The pages that a probe writes.
-const WRITTEN: [usize; 2] = [1, 6];
+/// 16 MiB: enough for a figure, and done in some milliseconds.
+const PAGES: usize = 4096;
 
-/// A private mapping with every page present.
+/// A private mapping with every page present, in small pages.
 struct Pages(*mut u8);
 
 impl Pages {
-    fn new() -> Result<Self> {
-        // SAFETY: a fresh anonymous mapping anywhere.
+    fn new() -> Option<Self> {
+        // SAFETY: a fresh anonymous mapping anywhere, and advice for it.
         let p = unsafe {
-            libc::mmap(
+            let p = libc::mmap(
                 ptr::null_mut(),
                 PAGES * PAGE,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
                 -1,
                 0,
-            )
+            );
+            if p != libc::MAP_FAILED {
+                libc::madvise(p, PAGES * PAGE, libc::MADV_NOHUGEPAGE);
+            }
+            p
         };
-        if p == libc::MAP_FAILED {
-            return Err(Error::last_os_error());
+        (p != libc::MAP_FAILED).then(|| {
+            let pages = Pages(p.cast());
+            pages.write();
+            pages
+        })
+    }
+
+    fn range(&self) -> Range {
+        Range::covering(self.0 as usize, self.0 as usize + PAGES * PAGE)
+    }
+
+    /// Writes one byte in every page.
+    fn write(&self) {
+        for i in 0..PAGES {
+            // SAFETY: inside the mapping, which is writable and ours.
+            unsafe { self.0.add(i * PAGE).write_volatile(1) };
         }
-        let pages = Pages(p.cast());
-        (0..PAGES).for_each(|i| pages.write(i));
-        Ok(pages)
-    }
-
-    fn address(&self) -> u64 {
-        self.0 as u64
-    }
-
-    fn write(&self, page: usize) {
-        assert!(page < PAGES);
-        // SAFETY: inside the mapping, which is writable and ours.
-        unsafe { self.0.add(page * PAGE).write_volatile(1) };
     }
 }
 
@@ -54,195 +59,68 @@ impl Drop for Pages {
     }
 }
 
-// From linux/userfaultfd.h and linux/fs.h.
-const UFFD_USER_MODE_ONLY: i32 = 1;
-const UFFD_API: u64 = 0xaa;
-const UFFDIO_API: u64 = 0xc018_aa3f;
-const UFFDIO_REGISTER: u64 = 0xc020_aa00;
-const UFFDIO_REGISTER_MODE_WP: u64 = 1 << 1;
-const UFFD_FEATURE_WP_UNPOPULATED: u64 = 1 << 13;
-const UFFD_FEATURE_WP_ASYNC: u64 = 1 << 15;
-const PAGEMAP_SCAN: u64 = 0xc060_6610;
-const PM_SCAN_WP_MATCHING: u64 = 1 << 0;
-const PM_SCAN_CHECK_WPASYNC: u64 = 1 << 1;
-const PAGE_IS_WRITTEN: u64 = 1 << 1;
-
-#[repr(C)]
-#[derive(Default)]
-struct UffdioApi {
-    api: u64,
-    features: u64,
-    ioctls: u64,
+/// What a source costs, the least of several tries.
+struct Cost {
+    first_write: Duration,
+    harvest: Duration,
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct UffdioRegister {
-    start: u64,
-    len: u64,
-    mode: u64,
-    ioctls: u64,
+/// Nanoseconds per page.
+fn per_page(d: Duration) -> u128 {
+    d.as_nanos() / PAGES as u128
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct PmScanArg {
-    size: u64,
-    flags: u64,
-    start: u64,
-    end: u64,
-    walk_end: u64,
-    vec: u64,
-    vec_len: u64,
-    max_pages: u64,
-    category_inverted: u64,
-    category_mask: u64,
-    category_anyof_mask: u64,
-    return_mask: u64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct PageRegion {
-    start: u64,
-    end: u64,
-    categories: u64,
-}
-
-const _: () = assert!(size_of::<PmScanArg>() == 0x60 && size_of::<UffdioRegister>() == 0x20);
-
-/// `ioctl` with a structure that the request's number describes.
-fn ioctl<T>(fd: &impl AsRawFd, request: u64, argument: &mut T) -> Result<i32> {
-    assert_eq!(
-        (request >> 16 & 0x3fff) as usize,
-        size_of::<T>(),
-        "the request's size is that of its argument"
-    );
-    // SAFETY: the kernel reads and writes only the structure, whose size the request's number states; pointers in it
-    // (PmScanArg::vec) are the caller's and lead to arrays of the stated length.
-    let r = unsafe { libc::ioctl(fd.as_raw_fd(), request, ptr::from_mut(argument)) };
-    if r < 0 {
-        Err(Error::last_os_error())
-    } else {
-        Ok(r)
-    }
-}
-
-/// A descriptor for this process's own faults, with asynchronous write protection.
-fn open_userfaultfd() -> Result<OwnedFd> {
-    // SAFETY: takes flags only.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_userfaultfd,
-            libc::O_CLOEXEC | libc::O_NONBLOCK | UFFD_USER_MODE_ONLY,
-        )
-    };
-    if fd < 0 {
-        return Err(Error::last_os_error());
-    }
-    // SAFETY: the kernel has just given us this descriptor.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    let features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED;
-    ioctl(
-        &fd,
-        UFFDIO_API,
-        &mut UffdioApi {
-            api: UFFD_API,
-            features,
-            ioctls: 0,
-        },
-    )?;
-    Ok(fd)
-}
-
-pub fn userfaultfd() -> Check {
-    match open_userfaultfd() {
-        Ok(_) => Check::ok(
-            "userfaultfd",
-            "asynchronous write protection works",
-            "not used by this version",
-        ),
-        Err(e) => Check::ok(
-            "userfaultfd",
-            format!("not available ({e})"),
-            "not used by this version",
-        ),
-    }
-}
-
-/// The pages reported as written, which are protected again.
-fn scan(pagemap: &File, pages: &Pages) -> Result<Vec<usize>> {
-    let mut regions = [PageRegion::default(); PAGES];
-    let mut arg = PmScanArg {
-        size: size_of::<PmScanArg>() as u64,
-        flags: PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
-        start: pages.address(),
-        end: pages.address() + (PAGES * PAGE) as u64,
-        vec: regions.as_mut_ptr() as u64,
-        vec_len: PAGES as u64,
-        category_mask: PAGE_IS_WRITTEN,
-        return_mask: PAGE_IS_WRITTEN,
-        ..PmScanArg::default()
-    };
-    let n = ioctl(pagemap, PAGEMAP_SCAN, &mut arg)? as usize;
-    let index = |address: u64| ((address - pages.address()) as usize) / PAGE;
-    Ok(regions[..n]
-        .iter()
-        .flat_map(|r| index(r.start)..index(r.end))
-        .collect())
-}
-
-fn try_pagemap_scan() -> Result<bool> {
+/// Measures `kind`; `None` if it reports too little or stops working.
+fn measure(kind: Kind) -> Option<Cost> {
     let pages = Pages::new()?;
-    let fd = open_userfaultfd()?;
-    let range = UffdioRegister {
-        start: pages.address(),
-        len: (PAGES * PAGE) as u64,
-        mode: UFFDIO_REGISTER_MODE_WP,
-        ioctls: 0,
+    let mut tracking = Tracking::new(dirty::open(kind).ok()?);
+    let mut cost = Cost {
+        first_write: Duration::MAX,
+        harvest: Duration::MAX,
     };
-    ioctl(&fd, UFFDIO_REGISTER, &mut { range })?;
-    let pagemap = File::open("/proc/self/pagemap")?;
-    scan(&pagemap, &pages)?;
-    WRITTEN.iter().for_each(|&i| pages.write(i));
-    Ok(scan(&pagemap, &pages)? == WRITTEN && scan(&pagemap, &pages)?.is_empty())
+    for _ in 0..5 {
+        tracking.arm(&[pages.range()]).ok()?;
+        let start = Instant::now();
+        pages.write();
+        cost.first_write = cost.first_write.min(start.elapsed());
+        let start = Instant::now();
+        let outcome = tracking.harvest(When::Running, &mut |_| {});
+        cost.harvest = cost.harvest.min(start.elapsed());
+        if outcome != Outcome::Pages(PAGES) {
+            return None;
+        }
+        tracking.disarm();
+    }
+    Some(cost)
 }
 
-pub fn pagemap_scan() -> Check {
-    verdict("PAGEMAP_SCAN", try_pagemap_scan())
-}
-
-fn try_soft_dirty() -> Result<bool> {
-    const SOFT_DIRTY: u64 = 1 << 55;
-    let pages = Pages::new()?;
-    let pagemap = File::open("/proc/self/pagemap")?;
-    let dirty = || -> Result<Vec<usize>> {
-        let mut entries = [0; PAGES * 8];
-        pagemap.read_exact_at(&mut entries, pages.address() / PAGE as u64 * 8)?;
-        let entry = |i: &usize| u64::from_le_bytes(std::array::from_fn(|b| entries[i * 8 + b]));
-        Ok((0..PAGES).filter(|i| entry(i) & SOFT_DIRTY != 0).collect())
+/// Checks of all sources, best first.
+pub fn sources() -> Vec<Check> {
+    let named = |kind: Kind| match kind {
+        Kind::PagemapScan => Some(("pagemap-scan", "preferred")),
+        Kind::SoftDirty => Some(("soft-dirty", "used where pagemap-scan does not work")),
+        Kind::Mprotect => Some(("mprotect", "used only if DUNEGC_DIRTY asks for it")),
+        Kind::None => None,
     };
-    OpenOptions::new()
-        .write(true)
-        .open("/proc/self/clear_refs")?
-        .write_all_at(b"4", 0)?;
-    let cleared = dirty()?.is_empty();
-    WRITTEN.iter().for_each(|&i| pages.write(i));
-    Ok(cleared && dirty()? == WRITTEN)
+    Kind::ALL
+        .into_iter()
+        .filter_map(|kind| named(kind).map(|(name, note)| check(kind, name, note)))
+        .collect()
 }
 
-pub fn soft_dirty() -> Check {
-    verdict("soft-dirty", try_soft_dirty())
-}
-
-/// Sources of written pages are not used by this version, so their absence is no reason for a warning.
-fn verdict(name: &'static str, result: Result<bool>) -> Check {
-    let value = match result {
-        Ok(true) => "reports exactly the pages written".to_owned(),
-        Ok(false) => "does not report the pages written (not built into this kernel)".to_owned(),
-        Err(e) => format!("not available ({e})"),
+fn check(kind: Kind, name: &'static str, note: &str) -> Check {
+    if let Err(e) = dirty::available(kind) {
+        return Check::ok(name, format!("not available ({e})"), note);
+    }
+    let value = match measure(kind) {
+        Some(cost) => format!(
+            "works: first write to a page {} ns, harvest of a written page {} ns",
+            per_page(cost.first_write),
+            per_page(cost.harvest)
+        ),
+        None => return Check::warn(name, "does not report what was written", note),
     };
-    Check::ok(name, value, "not used by this version")
+    Check::ok(name, value, note)
 }
 
 pub fn kvm() -> Check {
@@ -265,11 +143,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_probe_that_lies_is_found_out() {
-        assert!(verdict("x", Ok(false)).value.starts_with("does not"));
-        // Whatever this machine has, probing must come to a verdict and not fail oddly.
-        for check in [userfaultfd(), pagemap_scan(), soft_dirty(), kvm()] {
+    fn every_source_comes_to_a_verdict() {
+        let all = sources();
+        assert_eq!(all.len(), 3);
+        for check in all.iter().chain([&kvm()]) {
             assert!(!check.value.is_empty());
         }
+        // mprotect needs nothing from the system.
+        assert!(all[2].value.starts_with("works: "), "{}", all[2].value);
     }
 }

@@ -69,7 +69,11 @@ pub fn available(kind: Kind) -> Result<(), Failure> {
     open(kind).map(drop)
 }
 
-fn open(kind: Kind) -> Result<Chosen, Failure> {
+/// Makes a source. For tests and tools; the collector uses [`kind`](super::kind).
+///
+/// # Errors
+/// Why it does not work here.
+pub fn open(kind: Kind) -> Result<Chosen, Failure> {
     Ok(match kind {
         Kind::PagemapScan => Chosen::PagemapScan(PagemapScan::open()?),
         Kind::SoftDirty => Chosen::SoftDirty(SoftDirty::open()?),

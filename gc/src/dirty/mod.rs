@@ -41,7 +41,7 @@ mod ranges;
 mod soft_dirty;
 mod tracking;
 
-pub use choose::{Chosen, Kind, available, next_after};
+pub use choose::{Chosen, Kind, available, next_after, open};
 pub use failure::Failure;
 pub use mprotect::Mprotect;
 pub use pagemap_scan::PagemapScan;
