@@ -160,3 +160,18 @@ fn on_a_signal_and_in_a_child() {
         assert_eq!(children.count(), 1, "{reports:?}");
     }
 }
+
+/// Names are looked up once for a process and its children: the second and third child cannot read the program's file any more.
+#[test]
+fn children_share_the_names() {
+    let program = build("leak_forks.c", &["-O1", "-g"]);
+    let copy = program.with_extension("gone");
+    std::fs::copy(&program, &copy).unwrap();
+    let o = preload(&copy, &[], &[LEAKS]);
+    assert_ok(&o);
+    let report = stderr(&o);
+    let named = |name: &str| report.matches(name).count();
+    assert_eq!(named("Direct leak of 2048 bytes in 1 block"), 3, "{report}");
+    assert_eq!(named("in leak "), 3, "{report}");
+    assert_eq!(named("leak_forks.c:8"), 3, "{report}");
+}

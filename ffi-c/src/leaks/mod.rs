@@ -4,6 +4,7 @@
 mod capture;
 mod group;
 mod guard;
+mod names;
 mod print;
 mod request;
 mod stacks;
@@ -24,6 +25,7 @@ pub fn is_on() -> bool {
 /// At the first allocation of the process.
 pub fn start() {
     stacks::start();
+    names::start();
 }
 
 /// Makes this library's own code known, for [`caller`] and [`is_own_code`].

@@ -4,6 +4,8 @@ use core::ffi::{CStr, c_void};
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use super::names;
+
 /// Looks addresses up once.
 #[derive(Default)]
 pub struct Symbols {
@@ -20,8 +22,20 @@ impl Symbols {
 }
 
 fn look_up(address: usize) -> Vec<String> {
+    let Some(module) = module(address) else {
+        return resolve(address, "no module");
+    };
+    if let Some(lines) = names::get(&module) {
+        return lines;
+    }
+    let lines = resolve(address, &module);
+    names::put(&module, &lines);
+    lines
+}
+
+/// Reads debug information and symbol tables.
+fn resolve(address: usize, module: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    let module = module(address);
     // The byte before the return address belongs to the call.
     backtrace::resolve((address - 1) as *mut c_void, |symbol| {
         let Some(name) = symbol.name() else { return };
@@ -45,17 +59,17 @@ fn look_up(address: usize) -> Vec<String> {
     lines
 }
 
-/// `path+0xoffset`.
-fn module(address: usize) -> String {
+/// `path+0xoffset`, if the address lies in a file that is loaded.
+fn module(address: usize) -> Option<String> {
     let mut info = core::mem::MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: dladdr only compares the address and fills `info`.
     if unsafe { libc::dladdr(address as *const c_void, info.as_mut_ptr()) } == 0 {
-        return String::from("no module");
+        return None;
     }
     // SAFETY: dladdr returned non-zero, so it filled `info`; the name is a C string.
     let (base, name) = unsafe {
         let info = info.assume_init();
         (info.dli_fbase as usize, CStr::from_ptr(info.dli_fname))
     };
-    format!("{}+{:#x}", name.to_string_lossy(), address - base)
+    Some(format!("{}+{:#x}", name.to_string_lossy(), address - base))
 }
