@@ -95,18 +95,23 @@ impl Object {
         unsafe { (self.address() as *const usize).add(i).read() }
     }
 
-    fn tail(&self) -> &mut [u8] {
+    fn tail(&self) -> &[u8] {
         let from = self.words() * 8;
-        // SAFETY: the bytes behind the last whole word, in the object; the slices made here do not live at the same time.
+        // SAFETY: the bytes behind the last whole word, in the object.
         unsafe {
-            core::slice::from_raw_parts_mut((self.address() + from) as *mut u8, self.size - from)
+            core::slice::from_raw_parts((self.address() + from) as *const u8, self.size - from)
         }
     }
 
     /// Fills all with the pattern.
     pub fn fill(&self) {
         (0..self.words()).for_each(|i| self.reset(i));
-        self.tail().fill(self.seed as u8);
+        let from = self.words() * 8;
+        // SAFETY: as in `write`.
+        unsafe {
+            let p = self.pointer().cast::<u8>().add(from);
+            p.write_bytes(self.seed as u8, self.size - from);
+        }
     }
 
     /// What the library says about it is right, from its first, middle and last byte.

@@ -7,6 +7,7 @@
 mod context;
 mod demo;
 mod deps;
+mod fuzz;
 mod report;
 mod steps;
 

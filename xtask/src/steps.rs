@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::context::Context;
 use crate::deps;
+use crate::fuzz;
 use crate::report::{self, Entry, Outcome};
 
 /// One step: a name for `--only`, a line for `--list`, and what it does.
@@ -47,6 +48,11 @@ const STEPS: &[Step] = &[
         name: "loom",
         about: "lock-free parts under the loom model checker",
         run: loom,
+    },
+    Step {
+        name: "fuzz",
+        about: "20 s of random C calls against a model",
+        run: fuzz::run,
     },
     Step {
         name: "layering",

@@ -24,6 +24,8 @@ pub mod remote;
 pub mod resize;
 pub mod runs;
 pub mod sweep;
+#[cfg(test)]
+mod testing;
 pub mod thread;
 
 use crate::kind::Kind;

@@ -181,3 +181,6 @@ fn random() -> u64 {
 }
 
 const _: () = assert!(HEAP_SPAN == MAX_BLOCKS * BLOCK);
+
+#[cfg(test)]
+mod tests;

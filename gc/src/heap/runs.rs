@@ -42,24 +42,7 @@ struct Bins {
     filled: u128,
 }
 
-static RUNS: Lock<Runs> = Lock::new(Runs {
-    region: Region::new(),
-    dirty: Bins {
-        heads: [Block::NONE; BINS],
-        filled: 0,
-    },
-    clean: Bins {
-        heads: [Block::NONE; BINS],
-        filled: 0,
-    },
-    in_use: 0,
-    dirty_blocks: 0,
-    max: usize::MAX,
-    decay_ms: 100,
-    next_purge: 0,
-    reserve: 0,
-    prepared: 0,
-});
+static RUNS: Lock<Runs> = Lock::new(Runs::new());
 
 /// A run that was allocated.
 #[derive(Clone, Copy, Debug)]
@@ -269,6 +252,22 @@ fn discard(b: Block, n: usize) -> bool {
 }
 
 impl Runs {
+    /// No region, nothing free.
+    const fn new() -> Self {
+        Runs {
+            region: Region::new(),
+            dirty: Bins::new(),
+            clean: Bins::new(),
+            in_use: 0,
+            dirty_blocks: 0,
+            max: usize::MAX,
+            decay_ms: 100,
+            next_purge: 0,
+            reserve: 0,
+            prepared: 0,
+        }
+    }
+
     fn take(&mut self, n: usize) -> Option<Run> {
         if let Some((b, len)) = self.dirty.fit(n) {
             self.split(b, len, n);
@@ -443,6 +442,13 @@ fn bin(n: usize) -> usize {
 }
 
 impl Bins {
+    const fn new() -> Self {
+        Bins {
+            heads: [Block::NONE; BINS],
+            filled: 0,
+        }
+    }
+
     fn push(&mut self, b: Block, n: usize) {
         let i = bin(n);
         let old = self.heads[i];
@@ -517,3 +523,6 @@ impl Bins {
         Some((b, b.head().length.load(Relaxed) as usize))
     }
 }
+
+#[cfg(test)]
+mod tests;
