@@ -9,6 +9,7 @@ mod drop;
 pub(crate) mod finalizer_thread;
 mod gc;
 mod no_pointers;
+mod peek;
 mod place;
 mod slice;
 mod startup;

@@ -1,12 +1,13 @@
 //! Pointers that do not keep their object alive.
 
 use super::Gc;
+use super::peek;
 use super::place::{self, OutOfMemory};
 use crate::raw::{self, Kind};
+use crate::sync::AtomicUsize;
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A pointer to a collected object that does not keep it alive.
 ///
@@ -91,18 +92,8 @@ impl<T: ?Sized> Weak<T> {
     pub fn upgrade(&self) -> Option<Gc<T>> {
         // SAFETY: the link was initialised, and `self` keeps its object alive.
         let link = unsafe { self.link?.as_ref() };
-        let hidden = link.hidden.load(Relaxed);
-        if hidden == 0 {
-            return None;
-        }
-        // A collection can stop this thread anywhere. If it does so before the address is revealed, it may clear the link
-        // and free the object, and the second look says so. If it does so afterwards, it finds the address in this frame
-        // or a register and keeps the object. The link never changes back.
-        let addr = place::reveal(!hidden);
-        if link.hidden.load(Relaxed) != hidden {
-            return None;
-        }
-        // SAFETY: the object is alive, as told above. The pointer is the one that `downgrade` took apart.
+        let addr = peek::peek(&link.hidden, place::reveal)?;
+        // SAFETY: the object is alive, as `peek` says. The pointer is the one that `downgrade` took apart.
         Some(unsafe { Gc::from_raw(link.rest.wrapping_byte_add(addr)) })
     }
 

@@ -13,6 +13,8 @@ const MAX_STEP: usize = 1 << 14;
 const HUGE_FROM: usize = 1 << 9;
 /// How far an occupied address is jumped over: 64 MiB.
 const SKIP: usize = 1 << 10;
+/// Slices that are tried for the first extent if its tables cannot be mapped: their place may be taken, or memory refused.
+const MOVES: u32 = 8;
 
 /// Which optional tables exist, and whether huge pages are asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +81,7 @@ impl Region {
     }
 
     fn grow_by(&mut self, count: usize) -> Option<Extent> {
+        let mut moves = 0;
         loop {
             let first = self.frontier;
             if first + count > MAX_BLOCKS {
@@ -89,7 +92,12 @@ impl Region {
                 Ok(()) => {
                     if !self.map_tables(first, count) {
                         mem::unmap(addr, count * BLOCK);
-                        return None;
+                        if first > 0 || moves == MOVES {
+                            return None;
+                        }
+                        moves += 1;
+                        self.move_slice();
+                        continue;
                     }
                     self.advise(first, count);
                     self.publish(first + count);
@@ -97,7 +105,7 @@ impl Region {
                 }
                 Err(MapError::Taken) if first == 0 && layout::limit() == 0 => {
                     // Nothing is placed yet: try another slice.
-                    layout::set_base(random_base());
+                    self.move_slice();
                 }
                 Err(MapError::Taken) => {
                     let known =
@@ -110,6 +118,14 @@ impl Region {
                 Err(MapError::Refused(_)) => return None,
             }
         }
+    }
+
+    /// Gives up the slice, in which there is no block yet, for another one.
+    fn move_slice(&mut self) {
+        let info = layout::base() + table::INFO;
+        mem::unmap(info, self.info_mapped * table::INFO_SIZE);
+        self.info_mapped = 0;
+        layout::set_base(random_base());
     }
 
     fn publish(&mut self, frontier: usize) {

@@ -8,6 +8,8 @@ mod cursor;
 mod deque;
 #[path = "../heap/handoff.rs"]
 mod handoff;
+#[path = "../api/peek.rs"]
+mod peek;
 #[path = "../mark/phase.rs"]
 mod phase;
 
@@ -17,3 +19,5 @@ mod freeing;
 mod marking;
 #[cfg(test)]
 mod sweeping;
+#[cfg(test)]
+mod weak;

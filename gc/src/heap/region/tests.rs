@@ -134,6 +134,25 @@ fn an_occupied_slice_is_changed_for_another() {
     drop(taken);
 }
 
+/// The place of a table may be taken as well.
+#[test]
+fn a_slice_with_an_occupied_table_is_changed_for_another() {
+    for (start, size) in [(table::INFO, 8), (table::HEAD, 64), (table::SIDE, 1024)] {
+        let (_alone, mut region) = fresh(Options::default());
+        let first = layout::base();
+        let _taken = Taken::at(first + start + 4096 * size);
+        let e = region.grow(5000).expect("there is memory elsewhere");
+        assert_ne!(layout::base(), first);
+        assert_eq!(e.first, 0);
+        touch(0, false);
+        touch(4999, false);
+        let left = mem::map_at(first, BLOCK).and(mem::map_at(first + table::INFO, mem::PAGE));
+        assert_eq!(left, Ok(()), "the first slice is empty");
+        mem::unmap(first, BLOCK);
+        mem::unmap(first + table::INFO, mem::PAGE);
+    }
+}
+
 #[test]
 fn an_occupied_stretch_is_passed_over() {
     let (_alone, mut region) = fresh(Options::default());
