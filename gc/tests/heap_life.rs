@@ -174,6 +174,44 @@ fn reuse() {
     }
 }
 
+/// What another thread frees is used again by the thread that allocated it, all of it, whatever the order of the frees.
+#[test]
+fn what_others_free_is_reused() {
+    child("remote_reuse", &[]);
+    child("remote_reuse", &[("DUNEGC_BACKGROUND", "no")]);
+}
+
+#[test]
+#[ignore = "run in a child process by what_others_free_is_reused"]
+fn remote_reuse() {
+    raw::disable();
+    for (size, n) in [(16, 100_000), (48, 20_000), (1000, 4000), (20_000, 1000)] {
+        // Neighbours together, and so that each goes alone.
+        for stride in [1, 67] {
+            let mut known = std::collections::HashSet::new();
+            for round in 0..4 {
+                let hidden = make(Kind::Malloc, n, size);
+                let fresh = hidden.iter().filter(|&&h| known.insert(h)).count();
+                // The rest of the last block, and what is left in the caches of threads.
+                assert!(
+                    round == 0 || fresh <= (64 << 10) / size + n / 50 + 70,
+                    "{fresh} of {n} objects of {size} bytes lie in fresh memory, stride {stride}, round {round}"
+                );
+                let free = || {
+                    for from in 0..stride {
+                        for &h in hidden.iter().skip(from).step_by(stride) {
+                            // SAFETY: the test's own objects, each freed once.
+                            unsafe { raw::free(!h as *mut u8) }.unwrap();
+                        }
+                    }
+                    raw::thread_exit();
+                };
+                std::thread::scope(|s| s.spawn(free).join().unwrap());
+            }
+        }
+    }
+}
+
 /// At the limit allocation gives null, what is there stays intact, and after a free there is room again.
 #[test]
 fn the_limit_holds() {
