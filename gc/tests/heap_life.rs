@@ -177,15 +177,16 @@ fn reuse() {
 /// What another thread frees is used again by the thread that allocated it, all of it, whatever the order of the frees.
 #[test]
 fn what_others_free_is_reused() {
-    child("remote_reuse", &[]);
-    child("remote_reuse", &[("DUNEGC_BACKGROUND", "no")]);
+    let keep = ("DUNEGC_DECAY", "-1");
+    child("remote_reuse", &[keep]);
+    child("remote_reuse", &[keep, ("DUNEGC_BACKGROUND", "no")]);
 }
 
 #[test]
 #[ignore = "run in a child process by what_others_free_is_reused"]
 fn remote_reuse() {
     raw::disable();
-    for (size, n) in [(16, 100_000), (48, 20_000), (1000, 4000), (20_000, 1000)] {
+    for (size, n) in [(16, 100_000), (48, 20_000), (1000, 4000), (20_000, 500)] {
         // Neighbours together, and so that each goes alone.
         for stride in [1, 67] {
             let mut known = std::collections::HashSet::new();
