@@ -94,9 +94,10 @@ struct RunArgs {
     /// A run during which other processes kept more CPUs than this busy is dropped and repeated.
     #[arg(long, default_value_t = 0.25)]
     max_load: f64,
-    /// Dropped runs of each program that are repeated; after that the quietest of them count, marked `*`.
-    #[arg(long, default_value_t = 5)]
-    max_repeats: usize,
+    /// Dropped runs of each program that are repeated; after that the quietest of them count, marked `*`
+    /// [default: 5; 1 with --quick].
+    #[arg(long)]
+    max_repeats: Option<usize>,
     /// Seconds after which a run is killed, which is a failure [default: 120; 300 with --pauses].
     #[arg(long)]
     timeout: Option<u64>,
@@ -182,7 +183,7 @@ impl RunArgs {
         Ok(schedule::Plan {
             runs: self.runs.unwrap_or(if self.quick { 2 } else { 5 }).max(1),
             max_load: self.max_load,
-            max_repeats: self.max_repeats,
+            max_repeats: self.max_repeats.unwrap_or(if self.quick { 1 } else { 5 }),
             timeout: Duration::from_secs(self.timeout.unwrap_or(if self.pauses {
                 300
             } else {
