@@ -1,7 +1,7 @@
 //! The fork protocol as often as it is registered: with libc both by this crate and by a library that embeds it. The
 //! outermost calls count.
 
-use crate::heap;
+use crate::{dirty, heap};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
 /// The thread that is forking, 0 for none.
@@ -18,6 +18,7 @@ pub fn prepare() {
         return;
     }
     heap::fork::prepare();
+    dirty::before_fork();
     FORKING.store(me, Relaxed);
     DEPTH.store(1, Relaxed);
 }
@@ -25,6 +26,8 @@ pub fn prepare() {
 /// After it in the parent.
 pub fn parent() {
     if last() {
+        // SAFETY: this thread, or the one that it is a copy of, took the lock in `prepare`.
+        unsafe { dirty::after_fork() };
         heap::fork::parent();
     }
 }
@@ -32,6 +35,8 @@ pub fn parent() {
 /// After it in the child, where the calling thread is the only one; the others' caches are recovered.
 pub fn child() {
     if last() {
+        // SAFETY: this thread, or the one that it is a copy of, took the lock in `prepare`.
+        unsafe { dirty::after_fork() };
         heap::fork::child();
     }
 }

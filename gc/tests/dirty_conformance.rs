@@ -117,6 +117,41 @@ fn none_is_everything() {
     assert!(matches!(last(&mut t, &m), Written::Everything));
 }
 
+/// Several threads share a last harvest.
+#[test]
+fn readers_report_what_the_last_harvest_would() {
+    run(PagemapScan::NAME, || {
+        let m = Memory::filled(1024);
+        assert_eq!(
+            choose(dunegc::config::Dirty::PagemapScan),
+            Kind::PagemapScan
+        );
+        assert!(reader().is_none(), "nothing is armed");
+        arm(&[m.range()]).unwrap();
+        let want: Vec<usize> = (0..1024).step_by(7).collect();
+        want.iter().for_each(|&p| m.write(p));
+        let reader = reader().unwrap();
+        let part = |i: usize| {
+            let mut got = Vec::new();
+            let n = reader.written(m.part(i * 256, i * 256 + 256), &mut |r| {
+                got.push((r.start - m.start) / PAGE);
+            });
+            assert_eq!(n, Ok(got.len()));
+            got
+        };
+        let got: Vec<usize> = std::thread::scope(|s| {
+            let all: Vec<_> = (0..4).map(|i| s.spawn(move || part(i))).collect();
+            all.into_iter().flat_map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(got, want);
+        let last = When::Stopped { keep: false };
+        let outcome = dunegc::dirty::harvest(last, &mut |_| {});
+        assert_eq!(outcome, Outcome::Pages(want.len()));
+        disarm();
+        assert!(dunegc::dirty::reader().is_none());
+    });
+}
+
 /// Somebody else clears the soft-dirty bits between two harvests.
 #[test]
 fn soft_dirty_bits_cleared_by_the_program() {

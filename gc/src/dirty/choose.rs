@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::mprotect::Mprotect;
-use super::pagemap_scan::PagemapScan;
+use super::pagemap_scan::{PagemapScan, Reader};
 use super::ranges::Range;
 use super::soft_dirty::SoftDirty;
 use super::tracking::{NoSource, Outcome, Source, When};
@@ -134,6 +134,14 @@ impl Chosen {
             Chosen::SoftDirty(_) => Kind::SoftDirty,
             Chosen::Mprotect(_) => Kind::Mprotect,
             Chosen::Undecided | Chosen::None => Kind::None,
+        }
+    }
+
+    /// See [`reader`](super::reader).
+    pub(super) fn reader(&self) -> Option<Reader> {
+        match self {
+            Chosen::PagemapScan(s) => s.reader(),
+            _ => None,
         }
     }
 

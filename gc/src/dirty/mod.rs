@@ -44,7 +44,7 @@ mod tracking;
 pub use choose::{Chosen, Kind, available, next_after, open};
 pub use failure::Failure;
 pub use mprotect::Mprotect;
-pub use pagemap_scan::PagemapScan;
+pub use pagemap_scan::{PagemapScan, Reader};
 pub use ranges::Range;
 pub use soft_dirty::SoftDirty;
 pub use tracking::{NoSource, Outcome, Source, Tracking, When};
@@ -110,6 +110,18 @@ pub fn harvest(when: When, sink: &mut dyn FnMut(Range)) -> Outcome {
     outcome
 }
 
+/// For a last harvest by several threads, each with parts of its own of the armed and tracked ranges: a walk over clean pages takes 3 ns per
+/// page. With the world stopped, from the stop to the resume, instead of [`harvest`] with [`When::Stopped`]. `None`: the source cannot; use
+/// [`harvest`]. After an error of any part, everything counts as written.
+pub fn reader() -> Option<Reader> {
+    let tracking = TRACKING.lock();
+    if tracking.is_armed() {
+        tracking.source().reader()
+    } else {
+        None
+    }
+}
+
 /// Ends tracking. Takes no time: pages may stay protected, and the first write to each then costs about a microsecond, unless
 /// [`expect_writes`] comes before.
 pub fn disarm() {
@@ -135,9 +147,16 @@ fn fall_back(tracking: &mut Tracking<Chosen>, failure: Failure) {
     KIND.store(kind as u8 + 1, Release);
 }
 
-/// In a fork child, where the lock may have been copied while held.
-pub fn after_fork_child() {
-    // SAFETY: the calling thread is the only one of this process; whoever held the lock exists in the parent only. The
-    // tracking is consistent enough: sources notice by their fork mark that they are copies.
+/// Before a fork, with the collection lock and the heap's locks held.
+pub(crate) fn before_fork() {
+    TRACKING.acquire();
+}
+
+/// After it, in parent and child. A source notices by its fork mark that it is in a child.
+///
+/// # Safety
+/// After [`before_fork`], by the thread that called it or its copy in the child.
+pub(crate) unsafe fn after_fork() {
+    // SAFETY: by this function's contract the lock is held.
     unsafe { TRACKING.release() };
 }

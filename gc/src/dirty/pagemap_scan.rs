@@ -39,6 +39,32 @@ pub struct PagemapScan {
 /// Mappings of another userfaultfd are told apart down to this size.
 const LEAF: usize = 1 << 16;
 
+/// Looks for written pages while the world is stopped, by several threads at once.
+#[derive(Clone, Copy)]
+pub struct Reader {
+    pagemap: i32,
+}
+
+impl Reader {
+    /// Reports the pages of a part of the tracked ranges that were written; changes nothing.
+    ///
+    /// # Errors
+    /// The source does not work any more: any page may have been written.
+    pub fn written(&self, part: Range, sink: &mut dyn FnMut(Range)) -> Result<usize, Failure> {
+        let mut joined = Joiner::new(sink);
+        scan(
+            self.pagemap,
+            part.start,
+            part.end,
+            Pages::Written,
+            &mut |r| {
+                joined.add(r);
+            },
+        )?;
+        Ok(joined.finish())
+    }
+}
+
 /// What a scan looks for.
 #[derive(Clone, Copy)]
 enum Pages {
@@ -174,45 +200,14 @@ impl PagemapScan {
         pages: Pages,
         f: &mut dyn FnMut(Range),
     ) -> Result<(), Failure> {
-        let mut found = [PageRegion::default(); REGIONS];
-        let (flags, mask) = match pages {
-            Pages::All => (0, 0),
-            Pages::Written => (0, abi::IS_WRITTEN),
-            Pages::Protect => (abi::WP_MATCHING, abi::IS_WRITTEN),
-        };
-        let (mut at, end) = (start as u64, end as u64);
-        while at < end {
-            let mut arg = ScanArg {
-                size: size_of::<ScanArg>() as u64,
-                flags,
-                start: at,
-                end,
-                vec: found.as_mut_ptr() as u64,
-                vec_len: REGIONS as u64,
-                category_mask: mask,
-                // Pages that are neither present nor swapped hold nothing. Asking for that also keeps the kernel off a
-                // path that takes absent pages for written and puts markers there.
-                category_anyof_mask: abi::IS_PRESENT | abi::IS_SWAPPED,
-                return_mask: mask,
-                ..ScanArg::default()
-            };
-            let n = match abi::ioctl(self.pagemap.number(), &mut arg) {
-                Ok(n) => n,
-                Err(Errno(libc::EINTR)) => continue,
-                Err(e) => return Err(Failure::Call("PAGEMAP_SCAN", e)),
-            };
-            for r in &found[..n] {
-                f(Range {
-                    start: r.start as usize,
-                    end: r.end as usize,
-                });
-            }
-            if arg.walk_end <= at {
-                return Err(Failure::Wrong("PAGEMAP_SCAN makes no progress"));
-            }
-            at = arg.walk_end;
-        }
-        Ok(())
+        scan(self.pagemap.number(), start, end, pages, f)
+    }
+
+    /// See [`reader`](super::reader).
+    pub fn reader(&self) -> Option<Reader> {
+        (self.is_sound() && self.foreign.as_slice().is_empty()).then(|| Reader {
+            pagemap: self.pagemap.number(),
+        })
     }
 
     /// Takes protection off; the pages count as written.
@@ -296,6 +291,55 @@ impl Source for PagemapScan {
     fn disarm(&mut self, _: &[Range]) {
         // Pages stay protected: most are never written before the next cycle, which then has less to protect.
     }
+}
+
+/// Calls `f` for runs of pages in ascending order.
+fn scan(
+    pagemap: i32,
+    start: usize,
+    end: usize,
+    pages: Pages,
+    f: &mut dyn FnMut(Range),
+) -> Result<(), Failure> {
+    let mut found = [PageRegion::default(); REGIONS];
+    let (flags, mask) = match pages {
+        Pages::All => (0, 0),
+        Pages::Written => (0, abi::IS_WRITTEN),
+        Pages::Protect => (abi::WP_MATCHING, abi::IS_WRITTEN),
+    };
+    let (mut at, end) = (start as u64, end as u64);
+    while at < end {
+        let mut arg = ScanArg {
+            size: size_of::<ScanArg>() as u64,
+            flags,
+            start: at,
+            end,
+            vec: found.as_mut_ptr() as u64,
+            vec_len: REGIONS as u64,
+            category_mask: mask,
+            // Pages that are neither present nor swapped hold nothing. Asking for that also keeps the kernel off a
+            // path that takes absent pages for written and puts markers there.
+            category_anyof_mask: abi::IS_PRESENT | abi::IS_SWAPPED,
+            return_mask: mask,
+            ..ScanArg::default()
+        };
+        let n = match abi::ioctl(pagemap, &mut arg) {
+            Ok(n) => n,
+            Err(Errno(libc::EINTR)) => continue,
+            Err(e) => return Err(Failure::Call("PAGEMAP_SCAN", e)),
+        };
+        for r in &found[..n] {
+            f(Range {
+                start: r.start as usize,
+                end: r.end as usize,
+            });
+        }
+        if arg.walk_end <= at {
+            return Err(Failure::Wrong("PAGEMAP_SCAN makes no progress"));
+        }
+        at = arg.walk_end;
+    }
+    Ok(())
 }
 
 fn userfaultfd() -> Result<Kept, Failure> {

@@ -119,6 +119,11 @@ impl<S> Tracking<S> {
         self.lost = true;
     }
 
+    /// Something is armed and nothing was lost since.
+    pub fn is_armed(&self) -> bool {
+        self.armed && !self.lost
+    }
+
     /// Why the last calls failed, once.
     pub fn take_failure(&mut self) -> Option<Failure> {
         self.failure.take()
