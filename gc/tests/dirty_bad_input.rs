@@ -40,6 +40,7 @@ fn tempfile() -> std::fs::File {
 fn pagemap_scan_works() -> bool {
     let works = dirty::available(Kind::PagemapScan);
     if let Err(e) = &works {
+        assert!(!must_work("pagemap-scan"), "{e}");
         eprintln!("skipped: pagemap-scan does not work here: {e}");
     }
     works.is_ok()

@@ -48,13 +48,10 @@ fn run(name: &str, case: fn()) {
     let kind = Kind::ALL.into_iter().find(|k| name.ends_with(k.name()));
     match available(kind.expect("a source")) {
         Ok(()) => case(),
-        Err(e) if std::env::var(REQUIRED).as_deref() == Ok(name) => panic!("{name}: {e}"),
+        Err(e) if must_work(name) => panic!("{name}: {e}"),
         Err(e) => eprintln!("skipped: {name} does not work here: {e}"),
     }
 }
-
-/// Names a source that must not be skipped.
-const REQUIRED: &str = "DUNEGC_TEST_DIRTY";
 
 #[test]
 fn auto_takes_the_first_that_works() {
@@ -65,7 +62,7 @@ fn auto_takes_the_first_that_works() {
         .find(works)
         .expect("none always works");
     assert_eq!(choose(dunegc::config::Dirty::Auto), first);
-    if let Ok(required) = std::env::var(REQUIRED) {
+    if let Ok(required) = std::env::var("DUNEGC_TEST_DIRTY") {
         assert_eq!(first.name(), required);
     }
 }
@@ -242,6 +239,7 @@ mod negative_control {
     fn fails(case: fn()) {
         let _alone = alone();
         if available(Kind::PagemapScan).is_err() {
+            assert!(!must_work("pagemap-scan"));
             eprintln!("skipped: pagemap-scan does not work here");
             return;
         }

@@ -201,6 +201,28 @@ pub fn status_of_child(f: impl FnOnce()) -> i32 {
     status
 }
 
+/// Whether a source must work here, found out without its own code: a source that is broken must not be skipped.
+pub fn must_work(name: &str) -> bool {
+    match name {
+        "mprotect" => true,
+        "pagemap-scan" => {
+            let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+            let mut numbers = release
+                .split(['.', '-'])
+                .map_while(|n| n.parse::<u32>().ok());
+            let version = (numbers.next(), numbers.next());
+            // SAFETY: takes flags, makes a descriptor, touches no memory.
+            let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC | 1) };
+            if fd >= 0 {
+                // SAFETY: the descriptor was just made.
+                unsafe { libc::close(fd as i32) };
+            }
+            fd >= 0 && version >= (Some(6), Some(7))
+        }
+        _ => std::env::var("DUNEGC_TEST_DIRTY").as_deref() == Ok(name),
+    }
+}
+
 /// A small generator, so that a failure can be repeated.
 pub struct Random(pub u64);
 
