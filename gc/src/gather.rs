@@ -6,6 +6,7 @@ use crate::mark::shared::{Range, Scope};
 use crate::pins;
 use crate::roots::kernel::Unseen;
 use crate::roots::{self, RootKind, RootsConfig};
+use crate::sys::raw::{getpid, syscall};
 use crate::sys::scratch::{self, ScratchVec};
 use crate::world::StoppedWorld;
 
@@ -32,9 +33,47 @@ impl Gathered {
         }
     }
 
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.ranges.clear();
+        self.words.clear();
+        self.own.clear();
+    }
+
     /// The ranges, the collected words among them as the last one.
     pub fn ranges(&self) -> &[Range] {
         &self.ranges
+    }
+
+    /// With the program running: replaces the ranges by the words in them that may lead to objects. Memory that is gone meanwhile
+    /// is left out. `None` without memory.
+    pub fn detach(&mut self, tagged: bool) -> Option<()> {
+        const CHUNK: usize = 32 << 10;
+        let (base, limit) = (layout::base(), layout::limit());
+        // The last range, if any words were collected, is those words.
+        let own = self.words.as_ptr() as usize;
+        let mut buffer = [0usize; CHUNK / 8];
+        for r in self.ranges.iter().filter(|r| r.lo != own) {
+            for lo in (r.lo..r.hi).step_by(CHUNK) {
+                let n = vm_read(lo, &mut buffer, (r.hi - lo).min(CHUNK));
+                for &w in &buffer[..n / 8] {
+                    if leads(w, base, limit, tagged) {
+                        self.words.push(w).ok()?;
+                    }
+                }
+            }
+        }
+        self.ranges.clear();
+        let (lo, n) = (self.words.as_ptr() as usize, self.words.len());
+        for i in (0..n).step_by(PIECE / 8) {
+            self.ranges
+                .push(Range {
+                    lo: lo + i * 8,
+                    hi: lo + n.min(i + PIECE / 8) * 8,
+                })
+                .ok()?;
+        }
+        Some(())
     }
 
     /// What the kernel holds and could not be read: if anything, no malloc'ed block may be taken for unreachable.
@@ -46,12 +85,15 @@ impl Gathered {
 /// Root ranges are cut into pieces of this many bytes, so that markers can share them.
 const PIECE: usize = 256 << 10;
 
-/// Finds all roots. `None` without memory or without /proc; one line says why.
+/// Finds all roots, with those that only the kernel holds if asked for. `None` without memory or without /proc; one line says why.
 #[inline(always)]
-pub fn roots(g: &mut Gathered, world: &StoppedWorld, scope: Scope) -> Option<()> {
-    g.ranges.clear();
-    g.words.clear();
-    g.own.clear();
+pub fn roots(
+    g: &mut Gathered,
+    world: &StoppedWorld,
+    scope: Scope,
+    with_kernel: bool,
+) -> Option<()> {
+    g.clear();
     let mut ok = true;
     own::for_each(|lo, hi| ok &= g.own.push((lo, hi)).is_ok());
     scratch::for_each_mapping(|lo, hi| ok &= g.own.push((lo, hi)).is_ok());
@@ -65,13 +107,7 @@ pub fn roots(g: &mut Gathered, world: &StoppedWorld, scope: Scope) -> Option<()>
         copy,
     } = g;
     let (base, limit) = (layout::base(), layout::limit());
-    let mut take_word = |w: usize| {
-        let plain = w.wrapping_sub(base) < limit;
-        if plain || scope.tagged && (w & ((1 << 47) - 1)).wrapping_sub(base) < limit {
-            return words.push(w).is_ok();
-        }
-        true
-    };
+    let mut take_word = |w: usize| !leads(w, base, limit, scope.tagged) || words.push(w).is_ok();
     let found = roots::enumerate(world, RootsConfig::default(), own, &mut |r| {
         if r.kind == RootKind::StackObject {
             ok &= take_word(r.lo);
@@ -105,7 +141,7 @@ pub fn roots(g: &mut Gathered, world: &StoppedWorld, scope: Scope) -> Option<()>
         }
         return None;
     }
-    if scope.tagged {
+    if scope.tagged && with_kernel {
         // Malloc'ed blocks are reclaimed: the kernel may be the only one that knows of a block.
         *unseen = roots::kernel::for_each_word(&mut |w| ok &= take_word(w)).unseen;
     }
@@ -121,6 +157,11 @@ pub fn roots(g: &mut Gathered, world: &StoppedWorld, scope: Scope) -> Option<()>
         ok &= ranges.push(Range { lo, hi: lo + n * 8 }).is_ok();
     }
     ok.then_some(())
+}
+
+/// Whether a word may lead to an object.
+fn leads(w: usize, base: usize, limit: usize, tagged: bool) -> bool {
+    w.wrapping_sub(base) < limit || tagged && (w & ((1 << 47) - 1)).wrapping_sub(base) < limit
 }
 
 /// Replaces the ranges by a copy of their content: what libc and the collector itself write between two mark phases then
@@ -151,4 +192,29 @@ fn snapshot(ranges: &mut ScratchVec<Range>, copy: &mut ScratchVec<usize>) -> boo
             .is_ok();
     }
     ok
+}
+
+/// Reads `n` bytes at `from` in a way that survives memory that is not there; the number of bytes read.
+fn vm_read(from: usize, into: &mut [usize], n: usize) -> usize {
+    let local = libc::iovec {
+        iov_base: into.as_mut_ptr().cast(),
+        iov_len: n,
+    };
+    let remote = libc::iovec {
+        iov_base: core::ptr::with_exposed_provenance_mut(from),
+        iov_len: n,
+    };
+    // SAFETY: the local vector covers part of `into`; the kernel checks the other one.
+    let r = unsafe {
+        syscall!(
+            libc::SYS_process_vm_readv,
+            getpid(),
+            &raw const local,
+            1,
+            &raw const remote,
+            1,
+            0
+        )
+    };
+    r.unwrap_or(0)
 }

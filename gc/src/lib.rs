@@ -22,6 +22,8 @@ extern crate std;
 #[cfg(not(loom))]
 mod api;
 #[cfg(not(loom))]
+mod collector;
+#[cfg(not(loom))]
 pub mod config;
 #[doc(hidden)]
 #[cfg(not(loom))]
@@ -73,6 +75,8 @@ pub mod sys;
 #[doc(hidden)]
 #[cfg(not(loom))]
 pub mod trace;
+#[cfg(not(loom))]
+mod tracked;
 #[cfg(not(loom))]
 pub mod world;
 

@@ -5,12 +5,16 @@
 //! small heaps, for which memory matters least, are collected more rarely (in the spirit of Kirisame, Shenoy and Panchekha,
 //! "Optimal Heap Limits for Reducing Browser Memory Use", OOPSLA 2022, whose optimum grows with the square root).
 
+use crate::collector;
 use crate::config;
 use crate::cycle::{self, Reason};
 use crate::heap::thread::ThreadHeap;
-use crate::heap::{self, runs};
+use crate::heap::{self, critical, runs};
+use crate::mark::shared::shared;
 use crate::trace::{self, Event};
-use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicIsize, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 
 static SINCE: AtomicIsize = AtomicIsize::new(0);
 static TRIGGER: AtomicUsize = AtomicUsize::new(0);
@@ -18,11 +22,28 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 static DISABLED: AtomicU32 = AtomicU32::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SCANNED: AtomicUsize = AtomicUsize::new(0);
+static GENERATIONAL: AtomicBool = AtomicBool::new(false);
+
+/// Percent of the growth between two collections that are set aside for what is allocated while one runs beside the program.
+const SET_ASIDE: usize = 30;
+/// Most bytes that a thread marks at a time: some ten microseconds.
+const ASSIST: u64 = 64 << 10;
+/// Least allocation between two phases of a collection.
+const ROOM: usize = 256 << 10;
+/// How long an allocation waits when the heap has grown twice as much as it should.
+const WAIT_NS: u64 = 500_000;
+/// How long an allocation waits for a collection that zeal asked for.
+const ZEAL_WAIT_NS: u64 = 50_000_000;
+/// Bytes to be marked for each 256 allocated, 0 for none.
+static RATIO: AtomicU64 = AtomicU64::new(0);
+/// Allocated since the last collection when marking began.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts `n` bytes allocated in collected kinds (less than 0: freed explicitly).
 pub fn allocated(n: isize) {
     let since = SINCE.fetch_add(n, Relaxed) + n;
-    if since >= trigger() as isize {
+    let aside = if collector::is_ready() { SET_ASIDE } else { 0 };
+    if since >= (trigger() / 100 * (100 - aside)) as isize {
         WANTED.store(true, Relaxed);
     }
 }
@@ -53,16 +74,79 @@ fn due(heap: &ThreadHeap) {
         }
         heap.zeal.store(0, Relaxed);
     }
+    if collector::is_idle()
+        && let Some(r) = cycle::collect_short()
+    {
+        if r.is_err() {
+            heap::critical::with(put_off);
+        }
+        return;
+    }
+    if collector::request() {
+        return assist(heap);
+    }
     let _stall = trace::span(Event::Stall);
     if cycle::collect(Reason::Allocation).is_err() {
-        // Tried again after as much allocation as since the last collection.
-        heap::critical::with(next);
+        heap::critical::with(put_off);
     }
 }
 
-/// A collection ended with `live` reachable bytes, having scanned `scanned` bytes of objects and roots.
-pub fn collected(live: usize, scanned: usize) {
+/// A collection runs beside the program, or is about to: the thread helps as much as it allocates.
+fn assist(heap: &ThreadHeap) {
+    if heap::zeal() {
+        return collector::wait(ZEAL_WAIT_NS);
+    }
+    let ratio = RATIO.load(Relaxed);
+    if ratio != 0 {
+        let allocated = since().saturating_sub(BEGUN.load(Relaxed));
+        let owed = (allocated as u64 * ratio) >> 8;
+        let behind = owed.saturating_sub(shared().progress());
+        if behind > 0 {
+            let mut span = trace::span(Event::Assist);
+            critical::enter(heap);
+            span.set(shared().assist(behind.min(ASSIST)));
+            critical::leave(heap);
+        }
+    }
+    if since() > 2 * trigger() {
+        let _stall = trace::span(Event::Stall);
+        collector::wait(WAIT_NS);
+    }
+}
+
+/// The program runs while `bytes` bytes, about, are being marked: threads that allocate help so that it is done when the heap has
+/// grown by what is set aside for that.
+pub fn begin_marking(bytes: usize) {
+    share_out(bytes, trigger() / 100 * SET_ASIDE);
+}
+
+/// As [`begin_marking`], for `bytes` bytes that were written and are scanned again: meanwhile much less is to be written.
+pub fn begin_remarking(bytes: usize) {
+    share_out(bytes, bytes / 4);
+}
+
+/// Threads help so that `bytes` bytes are marked when `room` bytes are allocated.
+fn share_out(bytes: usize, room: usize) {
+    shared().reset_progress();
+    BEGUN.store(since(), Relaxed);
+    RATIO.store(((bytes as u64) << 8) / room.max(ROOM) as u64, Relaxed);
+}
+
+/// The program's threads need not help any more.
+pub fn end_marking() {
+    RATIO.store(0, Relaxed);
+}
+
+/// A collection could not be made: it is tried again after as much allocation as since the last one.
+pub fn put_off() {
+    next();
+}
+
+/// A collection ended with `live` reachable bytes, `scanned` bytes of objects and roots to be scanned for them. The next one may be
+/// generational if `generational`.
+pub fn collected(live: usize, scanned: usize, generational: bool) {
     LIVE.store(live, Relaxed);
+    GENERATIONAL.store(generational, Relaxed);
     SCANNED.store(scanned, Relaxed);
     next();
 }
@@ -72,7 +156,9 @@ fn next() {
     // What is not scanned costs next to nothing to mark: an eighth stands for looking it up.
     let (live, scanned) = (LIVE.load(Relaxed), SCANNED.load(Relaxed));
     let weight = scanned + live.saturating_sub(scanned) / 8;
-    let mut t = (weight / 100).saturating_mul(c.growth as usize) + c.min_heap;
+    // A generational collection costs what it finds new, not what there is: memory is saved by making more of them.
+    let growth = c.growth as usize / if GENERATIONAL.load(Relaxed) { 4 } else { 1 };
+    let mut t = (weight / 100).saturating_mul(growth) + c.min_heap;
     let max = runs::max_bytes();
     if max != usize::MAX {
         // Near the limit: half of what is left, but not so little that collecting is all that happens.

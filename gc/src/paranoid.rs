@@ -4,7 +4,7 @@
 use crate::heap::block::{Block, State, words};
 use crate::heap::{class, layout::GROUPS, runs};
 use crate::mark::rescan;
-use crate::mark::shared::{Range, Scope, Shared};
+use crate::mark::shared::{Range, Scope, Shared, Work};
 use crate::sys::mem;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -24,7 +24,7 @@ pub fn check(shared: &Shared, scope: Scope, ranges: &[Range]) {
         unsafe { saved.add(b.0 as usize * GROUPS + w).write(b.mark_word(w)) };
     });
     rescan::clear_marks();
-    shared.begin(scope, ranges, 1);
+    shared.begin(scope, Work::all(ranges), 1);
     let Some(mut tally) = shared.lead() else {
         return shared.abandon();
     };

@@ -186,6 +186,9 @@ impl Run {
             if let Some(every) = env::var_os("DUNEGC_TEST_ZEAL").filter(|_| self.zeal) {
                 command.env("DUNEGC_ZEAL", every);
             }
+            if env::var_os("DUNEGC_TEST_CONCURRENT").is_some() {
+                command.env("DUNEGC_CONCURRENT", "yes");
+            }
         }
         for (name, value) in &self.env {
             match value {

@@ -90,6 +90,11 @@ const STEPS: &[Step] = &[
         run: paranoid,
     },
     Step {
+        name: "concurrent",
+        about: "collections beside the program, on the build that re-marks and compares",
+        run: concurrent,
+    },
+    Step {
         name: "asan",
         about: "C interface inside a program built with AddressSanitizer",
         run: asan,
@@ -251,7 +256,8 @@ fn zeal(context: &Context) -> Result<Outcome> {
     whole_system(context, &suites, &[("DUNEGC_TEST_ZEAL", "97")])
 }
 
-fn paranoid(context: &Context) -> Result<Outcome> {
+/// Builds the library that marks again and compares.
+fn paranoid_library(context: &Context) -> Result<String> {
     let target = context.target().join("paranoid");
     context
         .cargo(&[
@@ -264,6 +270,11 @@ fn paranoid(context: &Context) -> Result<Outcome> {
         ])
         .env("CARGO_TARGET_DIR", &target)
         .run()?;
+    Ok(target.join("release/libdunegc.so").display().to_string())
+}
+
+fn paranoid(context: &Context) -> Result<Outcome> {
+    let library = paranoid_library(context)?;
     context
         .cargo(&[
             "test",
@@ -273,15 +284,37 @@ fn paranoid(context: &Context) -> Result<Outcome> {
             "paranoid",
             "--no-fail-fast",
         ])
-        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_TARGET_DIR", context.target().join("paranoid"))
         .run()?;
-    let library = target.join("release/libdunegc.so").display().to_string();
     let suites = [&["malloc_family", "cxx", "c_api"], PROCESS_TESTS].concat();
     whole_system(
         context,
         &suites,
         &[("DUNEGC_LIB", &library), ("DUNEGC_TEST_ZEAL", "997")],
     )
+}
+
+fn concurrent(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["concurrent"], &[])?;
+    // Built by the step before, unless this one runs alone.
+    let library = paranoid_library(context)?;
+    let suites = [
+        "concurrent",
+        "malloc_family",
+        "cxx",
+        "c_api",
+        "lifecycle",
+        "roots",
+        "reclaim",
+        "leaks",
+        "memory_return",
+    ];
+    let settings = [
+        ("DUNEGC_LIB", library.as_str()),
+        ("DUNEGC_TEST_CONCURRENT", "1"),
+        ("DUNEGC_TEST_ZEAL", "211"),
+    ];
+    whole_system(context, &suites, &settings)
 }
 
 fn asan(context: &Context) -> Result<Outcome> {

@@ -46,13 +46,14 @@ impl Setup {
     /// Its environment.
     pub fn env(self) -> Vec<(&'static str, &'static str)> {
         match self {
-            Setup::DunegcStw => vec![("DUNEGC_CONCURRENT", "0")],
-            Setup::DunegcReclaim => vec![("DUNEGC_MODE", "reclaim")],
+            Setup::DunegcStw => vec![("DUNEGC_CONCURRENT", "no")],
+            Setup::DunegcReclaim => vec![("DUNEGC_MODE", "reclaim"), ("DUNEGC_CONCURRENT", "yes")],
             Setup::LibgcIncremental => vec![
                 ("GC_ENABLE_INCREMENTAL", "1"),
                 ("GC_PAUSE_TIME_TARGET", "1"),
             ],
-            Setup::Dunegc | Setup::Libgc | Setup::NoCollector => Vec::new(),
+            Setup::Dunegc => vec![("DUNEGC_CONCURRENT", "yes")],
+            Setup::Libgc | Setup::NoCollector => Vec::new(),
         }
     }
 }

@@ -60,6 +60,8 @@ impl Builder {
         huge_pages: HugePages => huge_pages;
         /// Helper threads for sweeping, marking and giving memory back.
         background: bool => background;
+        /// Collections run beside the program; else it is stopped for their whole duration.
+        concurrent: bool => concurrent;
         /// Where written pages are learnt from.
         dirty: Dirty => dirty;
         /// Exit status when leaks were found, 1 to 255; `None`: unchanged.

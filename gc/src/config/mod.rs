@@ -119,6 +119,8 @@ pub struct Config {
     pub huge_pages: HugePages,
     /// Helper threads: sweep and return of memory in the background, parallel marking.
     pub background: bool,
+    /// Collections run beside the program; else it is stopped for their whole duration.
+    pub concurrent: bool,
     /// Where written pages are learnt from.
     pub dirty: Dirty,
     /// Leak reports.
@@ -147,6 +149,7 @@ impl Config {
         stop_timeout_ms: 1000,
         huge_pages: HugePages::Auto,
         background: true,
+        concurrent: false,
         dirty: Dirty::Auto,
         leaks: Leaks {
             exit_code: None,

@@ -211,6 +211,16 @@ pub static OPTIONS: &[Opt] = &[
         background
     ),
     opt!(
+        "DUNEGC_CONCURRENT",
+        "Collections run beside the program",
+        "yes or no",
+        "no",
+        EARLY,
+        |c, t, a| parse::boolean(t)?,
+        |_c| true,
+        concurrent
+    ),
+    opt!(
         "DUNEGC_DIRTY",
         "Where the collector learns which pages were written while it marks",
         "auto, pagemap-scan, soft-dirty, mprotect or none",

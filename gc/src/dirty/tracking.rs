@@ -11,7 +11,7 @@ pub enum When {
     Running,
     /// The world is stopped.
     Stopped {
-        /// Tracking goes on behind this harvest (generational mode). Otherwise no later harvest comes before the next arm.
+        /// What is reported is tracked on behind this harvest. Otherwise later harvests report it too, until one that tracks on.
         keep: bool,
     },
 }

@@ -12,6 +12,10 @@ use core::sync::atomic::{Ordering::Relaxed, compiler_fence};
 /// Largest request; as in other allocators, so that pointer differences fit `isize`.
 pub const MAX_SIZE: usize = isize::MAX as usize - (1 << 20);
 
+/// The check of the paranoid build takes old content of an object that the program has not written yet for references; a
+/// collection beside the program does not, nor need it.
+pub const ALWAYS_CLEAR: bool = cfg!(feature = "paranoid");
+
 /// The calling thread's heap, or the shared empty one.
 #[inline(always)]
 pub fn current() -> &'static ThreadHeap {
@@ -56,7 +60,7 @@ pub fn alloc_fast(kind: Kind, size: usize, zero: bool) -> Option<*mut u8> {
     }
     let cache = current().cache(kind, class::of(size));
     let p = pop(cache)? as *mut u8;
-    if zero && cache.dirty.load(Relaxed) != 0 {
+    if (zero || ALWAYS_CLEAR) && cache.dirty.load(Relaxed) != 0 {
         // SAFETY: the slot was just taken, so it is `cache.size` bytes of this thread's own.
         unsafe { clear(p, cache.size.load(Relaxed) as usize) };
     }
@@ -145,7 +149,7 @@ fn try_alloc(
     loop {
         if let Some(p) = pop(cache) {
             let p = p as *mut u8;
-            if zero && cache.dirty.load(Relaxed) != 0 {
+            if (zero || ALWAYS_CLEAR) && cache.dirty.load(Relaxed) != 0 {
                 // SAFETY: the slot was just taken, so it is `cache.size` bytes of this thread's own.
                 unsafe { ptr::write_bytes(p, 0, cache.size.load(Relaxed) as usize) };
             }

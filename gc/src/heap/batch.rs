@@ -109,12 +109,15 @@ pub fn flush_collected(heap: &ThreadHeap) {
     }
 }
 
-/// Calls `f(block, free word, bits)` for the batch. With the thread stopped.
-pub fn each(heap: &ThreadHeap, mut f: impl FnMut(Block, &core::sync::atomic::AtomicU64, u64)) {
+/// Calls `f(block, free word, its number, bits)` for the batch. With the thread stopped.
+pub fn each(
+    heap: &ThreadHeap,
+    mut f: impl FnMut(Block, &core::sync::atomic::AtomicU64, usize, u64),
+) {
     let (word, bits) = (heap.batch_word.load(Relaxed), heap.batch_bits.load(Relaxed));
     if word != 0 && bits != 0 {
         let b = Block((word / GROUPS) as u32);
-        f(b, b.free(word % GROUPS), bits);
+        f(b, b.free(word % GROUPS), word % GROUPS, bits);
     }
 }
 

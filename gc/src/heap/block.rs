@@ -10,6 +10,11 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 #[repr(transparent)]
 pub struct Block(pub u32);
 
+/// Mark of an object that was reached.
+pub const REACHED: u8 = 1;
+/// Mark of an object that was handed out during a concurrent mark phase.
+pub const BORN: u8 = 2;
+
 /// What a block is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -263,7 +268,8 @@ impl Block {
         unsafe { self.free_from(layout::base(), w) }
     }
 
-    /// Mark byte of object `index`: not 0 once reached in this cycle. All are 0 from the sweep to the next mark phase.
+    /// Mark byte of object `index`: 0, [`REACHED`] or [`BORN`]. Marks of the last cycle stay until the next one that is not
+    /// generational.
     #[inline(always)]
     pub fn mark(self, index: usize) -> &'static AtomicU8 {
         debug_assert!(index < GROUPS * 64);
@@ -305,10 +311,28 @@ impl Block {
         }
     }
 
+    /// Takes those marks of objects `64 w ..` back that are [`BORN`].
+    #[inline]
+    pub fn clear_born(self, w: usize) {
+        let p = core::ptr::from_ref(self.mark(w * 64))
+            .cast_mut()
+            .cast::<u64>();
+        for i in 0..8 {
+            // SAFETY: as in `clear_marks`. REACHED is bit 0, BORN is bit 1.
+            unsafe {
+                let marks = p.add(i).read();
+                if marks & 0x0202_0202_0202_0202 != 0 {
+                    p.add(i).write(marks & 0x0101_0101_0101_0101);
+                }
+            }
+        }
+    }
+
     /// Sets the marks of objects `64 w ..` from bits.
     pub fn set_marks(self, w: usize, bits: u64) {
         for i in 0..64 {
-            self.mark(w * 64 + i).store((bits >> i & 1) as u8, Relaxed);
+            self.mark(w * 64 + i)
+                .store((bits >> i & 1) as u8 * REACHED, Relaxed);
         }
     }
 

@@ -1,9 +1,9 @@
 //! Large objects: whole blocks, found through the info words of each.
 
-use super::block::{Block, Info, State};
+use super::block::{BORN, Block, Info, State};
 use super::layout::BLOCK;
 use super::thread::NO_OWNER;
-use super::{runs, sweep};
+use super::{marking, runs, sweep};
 use crate::kind::Kind;
 use crate::sys::mem::round_up;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -23,7 +23,7 @@ pub fn allocate(kind: Kind, size: usize, align: usize, zero: bool) -> Option<*mu
     }
     let run = runs::allocate(n, align.div_ceil(BLOCK))?;
     let b = run.first;
-    if zero && !run.zero {
+    if (zero || super::alloc::ALWAYS_CLEAR) && !run.zero {
         // SAFETY: the run was just allocated, so it is mapped, writable, and nobody else's.
         unsafe { core::ptr::write_bytes(b.addr() as *mut u8, 0, size) };
     }
@@ -33,6 +33,10 @@ pub fn allocate(kind: Kind, size: usize, align: usize, zero: bool) -> Option<*mu
     h.remote_summary.store(0, Relaxed);
     h.length.store(size as u64, Relaxed);
     b.free(0).store(0, Relaxed);
+    if super::is_collected(kind) {
+        let mark = if marking::is_active() { BORN } else { 0 };
+        b.mark(0).store(mark, Relaxed);
+    }
     if super::has_suspects() {
         b.suspect(0).store(0, Relaxed);
     }
@@ -70,12 +74,10 @@ pub fn free(b: Block, kind: Kind) -> bool {
         if b.info().state() != State::Large {
             return false;
         }
+        crate::pacer::allocated(-(b.head().length.load(Relaxed) as isize));
+        b.mark(0).store(0, Relaxed);
     }
-    b.mark(0).store(0, Relaxed);
     let size = b.head().length.load(Relaxed) as usize;
-    if super::is_collected(kind) {
-        crate::pacer::allocated(-(size as isize));
-    }
     release(b, size.div_ceil(BLOCK));
     true
 }

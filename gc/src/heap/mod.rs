@@ -15,6 +15,7 @@ pub mod handoff;
 pub mod large;
 pub mod layout;
 pub mod lists;
+pub mod marking;
 pub mod own;
 pub mod populate;
 pub mod refill;

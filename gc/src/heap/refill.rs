@@ -4,7 +4,7 @@ use super::block::{Block, Info, valid, words};
 use super::class::{CAPACITY, SIZE};
 use super::layout::GROUPS;
 use super::thread::{Cache, ThreadHeap};
-use super::{batch, central, lists, remote, runs, sweep};
+use super::{batch, central, lists, marking, remote, runs, sweep};
 use crate::kind::Kind;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -108,6 +108,9 @@ fn take_word(heap: &ThreadHeap, cache: &Cache, kind: Kind, class: u8, b: Block) 
     cache.size.store(size as u32, Relaxed);
     cache.dirty.store(u32::from(dirty), Relaxed);
     cache.word.store(b.0 as usize * GROUPS + w, Relaxed);
+    if super::is_collected(kind) {
+        marking::hand_out(b, w, bits);
+    }
     cache.bits.store(bits, Release);
     account(heap, kind, n as usize * size);
     true

@@ -5,7 +5,7 @@
 //! background thread, and threads that need a block. A block that is current in a thread's cache when the world stops
 //! stays its owner's, and is swept by it (or by the next collection).
 
-use super::block::{Block, State, valid, words};
+use super::block::{BORN, Block, State, valid, words};
 use super::cursor::{self, Cursor};
 use super::layout::BLOCK;
 use super::thread::NO_OWNER;
@@ -268,7 +268,7 @@ fn sweep_small(b: Block) {
         freed += dead.count_ones();
         free_count += free.count_ones();
         if marked != 0 {
-            b.clear_marks(w);
+            b.clear_born(w);
         }
         if free != old_free {
             b.free(w).store(free, Relaxed);
@@ -286,7 +286,11 @@ fn sweep_small(b: Block) {
 }
 
 fn sweep_large(b: Block, kind: Kind) {
-    let marked = b.mark(0).swap(0, Relaxed) != 0;
+    let mark = b.mark(0).load(Relaxed);
+    let marked = mark != 0;
+    if mark == BORN {
+        b.mark(0).store(0, Relaxed);
+    }
     let mut live = marked || kind == Kind::Malloc && SPARE_MALLOC.load(Relaxed);
     if !live && SUSPECTS.load(Relaxed) && kind == Kind::Malloc {
         live = b.suspect(0).swap(1, Relaxed) == 0;

@@ -118,16 +118,13 @@ impl ThreadHeap {
         unsafe { self.caches.as_flattened().get_unchecked(info.cache_index()) }
     }
 
-    /// Calls `f(block, free word, bits)` for every cache and batch that holds slots. With the thread stopped.
-    pub fn each_cached(&self, mut f: impl FnMut(Block, &AtomicU64, u64)) {
+    /// Calls `f(block, free word, its number, bits)` for every cache and batch that holds slots. With the thread stopped.
+    pub fn each_cached(&self, mut f: impl FnMut(Block, &AtomicU64, usize, u64)) {
         for cache in self.caches.iter().flatten() {
             let (word, bits) = (cache.word.load(Relaxed), cache.bits.load(Relaxed));
             if word != 0 && bits != 0 {
-                f(
-                    cache.block(),
-                    cache.block().free(word % super::layout::GROUPS),
-                    bits,
-                );
+                let w = word % super::layout::GROUPS;
+                f(cache.block(), cache.block().free(w), w, bits);
             }
         }
         super::batch::each(self, &mut f);

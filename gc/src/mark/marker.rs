@@ -3,9 +3,10 @@
 //! Depth-first over packets, with a short first-in first-out ring in front, so that an object's memory is prefetched some
 //! scans before it is read (Cher, Hosking and Vitek, "Software Prefetching for Mark-Sweep Garbage Collection", ISMM 2004).
 
+use super::deque::Deque;
 use super::packet::{self, ENTRIES, Packet};
 use super::shared::Shared;
-use crate::heap::block::Block;
+use crate::heap::block::{Block, REACHED};
 use crate::heap::layout::{self, BLOCK, BLOCK_SHIFT};
 use crate::heap::{class, large};
 use core::ptr;
@@ -34,6 +35,16 @@ pub struct Tally {
     pub roots: u64,
 }
 
+impl Tally {
+    /// Adds what another phase or marker did.
+    pub fn add(&mut self, other: &Tally) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+        self.atomic += other.atomic;
+        self.roots += other.roots;
+    }
+}
+
 /// A marker's private state.
 pub struct Marker<'a> {
     shared: &'a Shared,
@@ -55,6 +66,8 @@ pub struct Marker<'a> {
     /// Full packets kept private.
     more: *mut Packet,
     countdown: u32,
+    /// Bytes of the tally that the others know of.
+    reported: u64,
     /// What it did so far.
     pub tally: Tally,
 }
@@ -80,6 +93,7 @@ impl<'a> Marker<'a> {
             packet,
             more: ptr::null_mut(),
             countdown: SHARE_EVERY,
+            reported: 0,
             tally: Tally::default(),
         })
     }
@@ -172,7 +186,7 @@ impl<'a> Marker<'a> {
                 return false;
             }
         }
-        mark.store(1, Relaxed);
+        mark.store(REACHED, Relaxed);
         true
     }
 
@@ -197,7 +211,7 @@ impl<'a> Marker<'a> {
             return false;
         }
         let deque = self.shared.deque(self.id);
-        if deque.len() >= 4 || !deque.push(self.packet as usize) {
+        if deque.is_none_or(|d| d.len() >= 4 || !d.push(self.packet as usize)) {
             // SAFETY: the full packet is this marker's own.
             unsafe { (*self.packet).next = self.more };
             self.more = self.packet;
@@ -229,7 +243,7 @@ impl<'a> Marker<'a> {
             self.more = unsafe { (*p).next };
             p
         } else {
-            match self.shared.deque(self.id).pop() {
+            match self.shared.deque(self.id).and_then(Deque::pop) {
                 Some(p) => p as *mut Packet,
                 None => return false,
             }
@@ -238,6 +252,12 @@ impl<'a> Marker<'a> {
         unsafe { packet::put(self.packet) };
         self.packet = next;
         true
+    }
+
+    /// What it did since this was last asked.
+    pub fn take_tally(&mut self) -> Tally {
+        self.reported = 0;
+        core::mem::take(&mut self.tally)
     }
 
     /// Scans until the private work is used up.
@@ -276,6 +296,8 @@ impl<'a> Marker<'a> {
         self.countdown -= 1;
         if self.countdown == 0 {
             self.countdown = SHARE_EVERY;
+            self.shared.progressed(self.tally.bytes - self.reported);
+            self.reported = self.tally.bytes;
             self.share();
         }
     }
@@ -319,16 +341,20 @@ impl<'a> Marker<'a> {
         }
     }
 
-    /// Hands half of the private work out if a marker is idle and nothing lies ready to be stolen.
+    /// Hands half of the private work out if somebody wants some and nothing lies ready to be stolen.
     fn share(&mut self) {
-        if self.alone || !self.shared.someone_idle() || !self.shared.deque(self.id).is_empty() {
+        let Some(deque) = self.shared.deque(self.id) else {
+            return;
+        };
+        let idle = !self.alone && self.shared.someone_idle();
+        if !idle && !self.shared.is_help_offered() || !deque.is_empty() {
             return;
         }
         if !self.more.is_null() {
             let p = self.more;
             // SAFETY: packets in the private list are this marker's own; once pushed, it is the deque's.
             unsafe { self.more = (*p).next };
-            if !self.shared.deque(self.id).push(p as usize) {
+            if !deque.push(p as usize) {
                 // SAFETY: not pushed, so it is still this marker's own.
                 unsafe { (*p).next = self.more };
                 self.more = p;
@@ -353,9 +379,49 @@ impl<'a> Marker<'a> {
             from.copy_within(give..len, 0);
             (*self.packet).len = len - give;
             (*fresh).len = give;
-            if !self.shared.deque(self.id).push(fresh as usize) {
+            if !deque.push(fresh as usize) {
                 (*fresh).next = self.more;
                 self.more = fresh;
+            }
+        }
+    }
+
+    /// Scans about `bytes` bytes of objects, and leaves the rest of the private work to the others.
+    pub fn drain_some(&mut self, bytes: u64) {
+        while self.tally.bytes < bytes {
+            while self.waiting < RING
+                && let Some(entry) = self.next_entry()
+            {
+                prefetch((entry & ADDRESS) as usize);
+                self.ring[(self.at + self.waiting) % RING] = entry;
+                self.waiting += 1;
+            }
+            if self.waiting == 0 {
+                break;
+            }
+            for _ in 0..self.waiting.min(RING / 2) {
+                let entry = self.ring[self.at % RING];
+                self.at = self.at.wrapping_add(1);
+                self.waiting -= 1;
+                self.scan(entry);
+            }
+        }
+        while self.waiting > 0 {
+            self.waiting -= 1;
+            self.grey(self.ring[(self.at + self.waiting) % RING]);
+        }
+        self.shared.progressed(self.tally.bytes - self.reported);
+        self.reported = self.tally.bytes;
+        // SAFETY: the packets are this marker's own, and given up here.
+        unsafe {
+            if (*self.packet).len > 0 {
+                self.shared.left().push(self.packet);
+                self.packet = ptr::null_mut();
+            }
+            while !self.more.is_null() {
+                let p = self.more;
+                self.more = (*p).next;
+                self.shared.left().push(p);
             }
         }
     }
@@ -372,7 +438,9 @@ impl Drop for Marker<'_> {
     fn drop(&mut self) {
         // SAFETY: the packets are this marker's own.
         unsafe {
-            packet::put(self.packet);
+            if !self.packet.is_null() {
+                packet::put(self.packet);
+            }
             while !self.more.is_null() {
                 let p = self.more;
                 self.more = (*p).next;

@@ -5,6 +5,7 @@ use crate::sys::lock::Lock;
 use crate::sys::mem;
 use core::cell::UnsafeCell;
 use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Entries of a packet.
 pub const ENTRIES: usize = 510;
@@ -76,6 +77,60 @@ pub unsafe fn put(p: *mut Packet) {
     // SAFETY: by this function's contract `p` is a packet of the caller's own.
     unsafe { (*p).next = *free };
     *free = p;
+}
+
+/// A shared list of packets with work in them.
+pub struct Left {
+    first: Lock<Pool>,
+    some: AtomicBool,
+}
+
+impl Left {
+    /// An empty list.
+    pub const fn new() -> Self {
+        Left {
+            first: Lock::new(Pool {
+                free: UnsafeCell::new(ptr::null_mut()),
+            }),
+            some: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether something lies in it, as far as one can tell.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        !self.some.load(Relaxed)
+    }
+
+    /// Adds a packet.
+    ///
+    /// # Safety
+    /// `p` came from [`take`] and nobody else holds it.
+    pub unsafe fn push(&self, p: *mut Packet) {
+        let mut list = self.first.lock();
+        let first = list.free.get_mut();
+        // SAFETY: by this function's contract `p` is a packet of the caller's own.
+        unsafe { (*p).next = *first };
+        *first = p;
+        self.some.store(true, Relaxed);
+    }
+
+    /// Takes a packet.
+    pub fn pop(&self) -> Option<*mut Packet> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut list = self.first.lock();
+        let first = list.free.get_mut();
+        let p = *first;
+        if p.is_null() {
+            return None;
+        }
+        // SAFETY: packets in the list are reached through its lock only.
+        *first = unsafe { (*p).next };
+        self.some.store(!first.is_null(), Relaxed);
+        Some(p)
+    }
 }
 
 /// For the fork protocol: the pool's lock.

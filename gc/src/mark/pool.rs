@@ -45,7 +45,7 @@ fn cores() -> usize {
 pub fn ensure_started(n: usize) {
     while STARTED.load(Relaxed) < n.min(MAX_MARKERS - 1) {
         let id = STARTED.load(Relaxed) + 1;
-        if !start(id) {
+        if !spawn(run, id) {
             return;
         }
         // Not before it is exempt: a stop would otherwise take it for a thread of the program that blocks the signal.
@@ -56,7 +56,16 @@ pub fn ensure_started(n: usize) {
     }
 }
 
-fn start(id: usize) -> bool {
+/// How many markers work while the program runs.
+pub fn beside() -> usize {
+    let c = config::get();
+    c.markers
+        .map_or_else(|| cores() - 1, usize::from)
+        .clamp(1, MAX_MARKERS)
+}
+
+/// Starts a thread of the collector. False if the system refuses.
+pub fn spawn(routine: extern "C" fn(*mut libc::c_void) -> *mut libc::c_void, id: usize) -> bool {
     // The helper inherits a mask with every signal blocked: the program's signals go to the program's threads.
     // SAFETY: the sets and the attribute live across the calls that use them; the routine has the right type.
     unsafe {
@@ -69,7 +78,7 @@ fn start(id: usize) -> bool {
         libc::pthread_attr_setdetachstate(&mut attr, libc::PTHREAD_CREATE_DETACHED);
         libc::pthread_attr_setstacksize(&mut attr, 256 << 10);
         let mut t: libc::pthread_t = core::mem::zeroed();
-        let ok = libc::pthread_create(&mut t, &attr, run, ptr::without_provenance_mut(id)) == 0;
+        let ok = libc::pthread_create(&mut t, &attr, routine, ptr::without_provenance_mut(id)) == 0;
         libc::pthread_attr_destroy(&mut attr);
         libc::pthread_sigmask(libc::SIG_SETMASK, &old, ptr::null_mut());
         ok

@@ -4,7 +4,8 @@
 use super::marker::{Marker, Tally};
 use super::shared::Shared;
 use crate::heap::block::{Block, State, words};
-use crate::heap::{class, runs};
+use crate::heap::{class, runs, sweep};
+use crate::sys::scratch::ScratchVec;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// If the phase overflowed, scans every marked object again, until nothing overflows. `None` if there is no memory for
@@ -46,19 +47,37 @@ pub fn complete(shared: &Shared, tally: &mut Tally) -> Option<()> {
     Some(())
 }
 
-/// Takes every mark back.
+/// Takes every mark back. With the world stopped.
 pub fn clear_marks() {
-    for i in 1..runs::frontier() {
-        let b = Block(i as u32);
-        let info = b.info();
-        match info.state() {
-            State::Small => {
-                for w in 0..words(class::CAPACITY[info.class() as usize] as usize) {
+    (1..runs::frontier()).for_each(|i| clear_block(Block(i as u32)));
+}
+
+/// Takes every mark back before a collection, the world running: but for the blocks that are not swept yet, because they are
+/// current in some thread. Those are listed. False without memory.
+pub fn clear_marks_beside(unswept: &mut ScratchVec<u32>) -> bool {
+    unswept.clear();
+    (1..runs::frontier() as u32).all(|i| {
+        let b = Block(i);
+        if b.info().is_small() && !sweep::is_swept(b) {
+            return unswept.push(i).is_ok();
+        }
+        clear_block(b);
+        true
+    })
+}
+
+/// Takes the marks of a block back.
+pub fn clear_block(b: Block) {
+    let info = b.info();
+    match info.state() {
+        State::Small => {
+            for w in 0..words(class::CAPACITY[info.class() as usize] as usize) {
+                if b.mark_word(w) != 0 {
                     b.clear_marks(w);
                 }
             }
-            State::Large => b.mark(0).store(0, Relaxed),
-            _ => {}
         }
+        State::Large => b.mark(0).store(0, Relaxed),
+        _ => {}
     }
 }

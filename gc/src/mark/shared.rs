@@ -1,8 +1,9 @@
 //! What the markers of one mark phase share: root work, deques, and the end of the phase.
 
 use super::deque::Deque;
+use super::dirty::{self, Kinds};
 use super::marker::{Marker, Tally};
-use super::packet::Packet;
+use super::packet::{Left, Packet};
 use super::phase::Phase;
 use crate::heap::block::{Block, State, valid, words};
 use crate::heap::{class, runs};
@@ -11,6 +12,10 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 
 /// Most markers.
 pub const MAX_MARKERS: usize = 64;
+/// Bytes that a helping thread owes for each look for work.
+const PER_LOOK: u64 = 256;
+/// Number of a marker that has no deque.
+const NO_DEQUE: usize = MAX_MARKERS;
 /// Blocks of explicit objects claimed at a time as roots.
 const BATCH: usize = 64;
 
@@ -26,11 +31,18 @@ pub struct Range {
 /// State of a mark phase. One exists; phases follow one another.
 pub struct Shared {
     deques: [Deque; MAX_MARKERS],
+    /// Work that somebody left without a deque of his own.
+    left: Left,
     phase: Phase,
+    help_offered: AtomicBool,
+    progress: AtomicU64,
     count: AtomicUsize,
     ranges: AtomicUsize,
     range_count: AtomicUsize,
     next_range: AtomicUsize,
+    pages: AtomicUsize,
+    page_count: AtomicUsize,
+    next_pages: AtomicUsize,
     next_block: AtomicUsize,
     end_block: AtomicUsize,
     traced: AtomicU32,
@@ -54,13 +66,41 @@ pub struct Scope {
     pub tagged: bool,
 }
 
+/// Where a mark phase begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// Roots.
+    pub roots: &'a [Range],
+    /// Parts of the heap that were written: marked objects and those that are roots are scanned there.
+    pub written: &'a [Range],
+    /// All objects of the kinds that are roots are scanned.
+    pub explicit_objects: bool,
+}
+
+impl<'a> Work<'a> {
+    /// Everything reachable is marked from `roots`.
+    pub fn all(roots: &'a [Range]) -> Self {
+        Work {
+            roots,
+            written: &[],
+            explicit_objects: true,
+        }
+    }
+}
+
 static SHARED: Shared = Shared {
     deques: [const { Deque::new() }; MAX_MARKERS],
+    left: Left::new(),
     phase: Phase::new(),
+    help_offered: AtomicBool::new(false),
+    progress: AtomicU64::new(0),
     count: AtomicUsize::new(1),
     ranges: AtomicUsize::new(0),
     range_count: AtomicUsize::new(0),
     next_range: AtomicUsize::new(0),
+    pages: AtomicUsize::new(0),
+    page_count: AtomicUsize::new(0),
+    next_pages: AtomicUsize::new(0),
     next_block: AtomicUsize::new(0),
     end_block: AtomicUsize::new(0),
     traced: AtomicU32::new(0),
@@ -79,24 +119,22 @@ pub fn shared() -> &'static Shared {
 }
 
 impl Shared {
-    /// Prepares a phase for up to `markers` markers. The ranges must stay where they are until [`Self::finish`].
-    pub fn begin(&self, scope: Scope, ranges: &[Range], markers: usize) {
+    /// Prepares a phase for up to `markers` markers. The ranges of `work` must stay where they are until it is over.
+    pub fn begin(&self, scope: Scope, work: Work, markers: usize) {
         self.traced.store(scope.traced, Relaxed);
         self.explicit.store(scope.explicit, Relaxed);
         self.tagged.store(scope.tagged, Relaxed);
         self.overflow.store(false, Relaxed);
-        self.ranges.store(ranges.as_ptr() as usize, Relaxed);
-        self.range_count.store(ranges.len(), Relaxed);
+        self.ranges.store(work.roots.as_ptr() as usize, Relaxed);
+        self.range_count.store(work.roots.len(), Relaxed);
         self.next_range.store(0, Relaxed);
+        self.pages.store(work.written.as_ptr() as usize, Relaxed);
+        self.page_count.store(work.written.len(), Relaxed);
+        self.next_pages.store(0, Relaxed);
         self.next_block.store(1, Relaxed);
-        self.end_block.store(
-            if scope.explicit == 0 {
-                0
-            } else {
-                runs::frontier()
-            },
-            Relaxed,
-        );
+        let explicit = work.explicit_objects && scope.explicit != 0;
+        self.end_block
+            .store(if explicit { runs::frontier() } else { 0 }, Relaxed);
         self.objects.store(0, Relaxed);
         self.bytes.store(0, Relaxed);
         self.atomic.store(0, Relaxed);
@@ -111,6 +149,11 @@ impl Shared {
     pub fn lead(&self) -> Option<Tally> {
         let mut m = Marker::new(self, 0, self.count.load(Relaxed) == 1)?;
         self.work(&mut m);
+        // Somebody who helped for a while may have left work when all others were done.
+        while !self.left.is_empty() {
+            self.phase.begin();
+            self.work(&mut m);
+        }
         Some(Tally {
             objects: self.objects.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
@@ -122,6 +165,7 @@ impl Shared {
     /// A phase whose leader has no memory for its packets is called off; helpers finish what they took.
     pub fn abandon(&self) {
         self.next_range.store(usize::MAX / 2, Relaxed);
+        self.next_pages.store(usize::MAX / 2, Relaxed);
         self.next_block.store(usize::MAX / 2, Relaxed);
         let phase = self.phase.current();
         self.phase.leave();
@@ -151,11 +195,7 @@ impl Shared {
             if self.roots_step(m) || self.steal(m) {
                 continue;
             }
-            let t = core::mem::take(&mut m.tally);
-            self.objects.fetch_add(t.objects, Relaxed);
-            self.bytes.fetch_add(t.bytes, Relaxed);
-            self.atomic.fetch_add(t.atomic, Relaxed);
-            self.roots.fetch_add(t.roots, Relaxed);
+            self.count_in(m);
             // Idle. Work appears only from markers at work, so none at work means none left.
             self.phase.leave();
             let mut spins = 0u32;
@@ -177,9 +217,78 @@ impl Shared {
         }
     }
 
+    fn count_in(&self, m: &mut Marker) {
+        let t = m.take_tally();
+        self.objects.fetch_add(t.objects, Relaxed);
+        self.bytes.fetch_add(t.bytes, Relaxed);
+        self.atomic.fetch_add(t.atomic, Relaxed);
+        self.roots.fetch_add(t.roots, Relaxed);
+    }
+
+    /// A thread of the program marks about `bytes` bytes in a phase under way, if there is something for it to do; what it
+    /// marked. In a critical section: the phase does not end before it leaves.
+    pub fn assist(&self, bytes: u64) -> u64 {
+        let Some(phase) = self.phase.under_way() else {
+            return 0;
+        };
+        if !self.phase.join(phase) {
+            return 0;
+        }
+        let mut done = 0;
+        if let Some(mut m) = Marker::new(self, NO_DEQUE, true)
+            && self.find_work(&mut m, bytes)
+        {
+            m.drain_some(bytes);
+            done = m.tally.bytes;
+            self.count_in(&mut m);
+        }
+        self.phase.leave();
+        done
+    }
+
+    /// Finds something for a thread that helps. Looks for a while if the thread owes much.
+    fn find_work(&self, m: &mut Marker, bytes: u64) -> bool {
+        if self.steal(m) || self.roots_step(m) {
+            return true;
+        }
+        self.help_offered.store(true, Relaxed);
+        (0..bytes / PER_LOOK).any(|_| {
+            core::hint::spin_loop();
+            self.steal(m)
+        })
+    }
+
+    /// Bytes marked so far in all phases since [`Self::reset_progress`], as far as markers told.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Relaxed)
+    }
+
+    /// Begins to count progress.
+    pub fn reset_progress(&self) {
+        self.progress.store(0, Relaxed);
+    }
+
+    /// A marker marked `bytes` more.
+    pub fn progressed(&self, bytes: u64) {
+        self.progress.fetch_add(bytes, Relaxed);
+    }
+
+    /// Somebody looked for work and found none since this was last asked.
+    #[inline]
+    pub fn is_help_offered(&self) -> bool {
+        self.help_offered.load(Relaxed) && self.help_offered.swap(false, Relaxed)
+    }
+
+    /// Where markers without a deque leave work.
+    pub fn left(&self) -> &Left {
+        &self.left
+    }
+
     fn has_work(&self) -> bool {
         self.next_range.load(Relaxed) < self.range_count.load(Relaxed)
+            || self.next_pages.load(Relaxed) < self.page_count.load(Relaxed)
             || self.next_block.load(Relaxed) < self.end_block.load(Relaxed)
+            || !self.left.is_empty()
             || self.deques[..self.count.load(Relaxed)]
                 .iter()
                 .any(|d| !d.is_empty())
@@ -192,10 +301,14 @@ impl Shared {
                 return true;
             }
         }
+        if let Some(p) = self.left.pop() {
+            m.adopt(p);
+            return true;
+        }
         false
     }
 
-    /// Scans one root range or one batch of explicit blocks; false if none is left.
+    /// Scans one root range, one range of written pages, or one batch of explicit blocks; false if none is left.
     fn roots_step(&self, m: &mut Marker) -> bool {
         let i = self.next_range.fetch_add(1, Relaxed);
         if i < self.range_count.load(Relaxed) {
@@ -206,6 +319,19 @@ impl Shared {
             return true;
         }
         self.next_range.store(usize::MAX / 2, Relaxed);
+        let i = self.next_pages.fetch_add(1, Relaxed);
+        if i < self.page_count.load(Relaxed) {
+            // SAFETY: as above, with `page_count` ranges.
+            let r = unsafe { *(self.pages.load(Relaxed) as *const Range).add(i) };
+            let kinds = Kinds {
+                traced: self.traced.load(Relaxed),
+                explicit: self.explicit.load(Relaxed),
+            };
+            dirty::scan(m, r.lo, r.hi, kinds);
+            self.progressed((r.hi - r.lo) as u64);
+            return true;
+        }
+        self.next_pages.store(usize::MAX / 2, Relaxed);
         if self.next_block.load(Relaxed) >= self.end_block.load(Relaxed) {
             return false;
         }
@@ -249,10 +375,10 @@ impl Shared {
         }
     }
 
-    /// The deque of marker `id`.
+    /// The deque of marker `id`; `None` for [`NO_DEQUE`].
     #[inline]
-    pub fn deque(&self, id: usize) -> &Deque {
-        &self.deques[id]
+    pub fn deque(&self, id: usize) -> Option<&Deque> {
+        self.deques.get(id)
     }
 
     /// Kinds that are traced, as bits.

@@ -13,15 +13,13 @@ use histogram::Histogram;
 pub use report::{report, report_at_exit, set_spare_stderr};
 
 /// One collection, reported by the collector when it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CycleRecord {
-    /// From the first stop request to the last thread resumed, in nanoseconds.
-    pub pause_ns: u64,
     /// Marking, in nanoseconds of wall time.
     pub mark_ns: u64,
     /// Sweeping done in this cycle or since the last, in nanoseconds; background time included.
     pub sweep_ns: u64,
-    /// From the first stop request until every thread stood, in nanoseconds. Part of the pause.
+    /// From the first stop request until every thread stood, all stops together, in nanoseconds. Part of the pauses.
     pub stop_ns: u64,
     /// Bytes reachable.
     pub live_bytes: u64,
@@ -102,10 +100,7 @@ impl Counters {
     }
 
     fn record(&self, c: &CycleRecord) {
-        self.pauses.record(c.pause_ns);
-        self.pause_max.fetch_max(c.pause_ns, Relaxed);
         for (counter, n) in [
-            (&self.pause_total, c.pause_ns),
             (&self.stop, c.stop_ns),
             (&self.mark, c.mark_ns),
             (&self.sweep, c.sweep_ns),
@@ -116,6 +111,12 @@ impl Counters {
         ] {
             counter.fetch_add(n, Relaxed);
         }
+    }
+
+    fn record_pause(&self, ns: u64) {
+        self.pauses.record(ns);
+        self.pause_max.fetch_max(ns, Relaxed);
+        self.pause_total.fetch_add(ns, Relaxed);
     }
 
     /// The figures of collections; those of heap and process are left zero.
@@ -140,6 +141,11 @@ impl Counters {
 }
 
 static COUNTERS: Counters = Counters::new();
+
+/// Counts a stop of the world: from the first stop request to the last thread resumed. Does not allocate or lock.
+pub fn record_pause(ns: u64) {
+    COUNTERS.record_pause(ns);
+}
 
 /// Counts a collection. Does not allocate or lock.
 pub fn record_cycle(cycle: CycleRecord) {
@@ -174,9 +180,8 @@ pub fn snapshot() -> Stats {
 mod tests {
     use super::*;
 
-    pub(super) fn cycle(pause_ns: u64) -> CycleRecord {
+    fn cycle() -> CycleRecord {
         CycleRecord {
-            pause_ns,
             mark_ns: 10,
             sweep_ns: 20,
             stop_ns: 5,
@@ -192,7 +197,8 @@ mod tests {
         let c = Counters::new();
         assert_eq!(c.stats(), Stats::default());
         for i in 1..=100 {
-            c.record(&cycle(i * 1000));
+            c.record(&cycle());
+            c.record_pause(i * 1000);
         }
         let s = c.stats();
         assert_eq!(

@@ -2,6 +2,7 @@
 //!
 //! States as in Drepper, "Futexes Are Tricky", mutex 3: 0 free, 1 held, 2 held with waiters.
 
+use super::futex;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -109,47 +110,17 @@ impl<T> Drop for Guard<'_, T> {
     }
 }
 
-/// Sleeps while `*word == expected` (spurious returns allowed).
+/// Sleeps while `*word == expected` (spurious returns allowed). `errno` is left alone, as by all three.
 pub fn futex_wait(word: &AtomicU32, expected: u32) {
-    // SAFETY: FUTEX_WAIT only reads the word, which outlives the call; no timeout is passed.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-            expected,
-            core::ptr::null::<libc::timespec>(),
-        )
-    };
+    let _ = futex::wait(word, expected, None);
 }
 
 /// As [`futex_wait`], at most `ns` nanoseconds.
 pub fn futex_wait_for(word: &AtomicU32, expected: u32, ns: u64) {
-    let ts = libc::timespec {
-        tv_sec: (ns / 1_000_000_000) as i64,
-        tv_nsec: (ns % 1_000_000_000) as i64,
-    };
-    // SAFETY: as in `futex_wait`; the timespec outlives the call.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-            expected,
-            &ts as *const libc::timespec,
-        )
-    };
+    let _ = futex::wait(word, expected, Some(ns));
 }
 
 /// Wakes up to `n` sleepers on `word`.
 pub fn futex_wake(word: &AtomicU32, n: i32) {
-    // SAFETY: FUTEX_WAKE does not touch the word.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            n,
-        )
-    };
+    futex::wake(word, n as u32);
 }

@@ -24,7 +24,7 @@ impl Exempt {
 const STACK: usize = 96 << 10;
 
 /// Makes the calling thread run on while the world is stopped; blocks every signal in it. It must hold no pointers
-/// that keep objects alive and must not call `stop`; its stack must be 128 KiB or more. False when the table is full (256):
+/// that keep objects alive; its stack must be 128 KiB or more. False when the table is full (256):
 /// the thread is treated as any other.
 pub fn exempt_self() -> bool {
     with_spilled_registers(|regs| {

@@ -258,7 +258,7 @@ impl Stop {
         let exempt = STATE
             .exempt
             .iter()
-            .filter(|e| e.tid.load(Relaxed) != 0)
+            .filter(|e| ![0, self.tid as u32].contains(&e.tid.load(Relaxed)))
             .count();
         1 + stopped + exempt
     }
@@ -448,7 +448,7 @@ impl Stop {
         Ok(())
     }
 
-    /// The list of threads, the caller first.
+    /// The list of threads, the caller first unless it is exempt.
     fn collect(&self, regs: &Registers) -> Result<&'static [StoppedThread], StopError> {
         // SAFETY: this thread holds the world lock; the former stop's borrowed list ended with its StoppedWorld.
         let scratch = unsafe { &mut *SCRATCH.0.get() };
@@ -456,11 +456,13 @@ impl Stop {
         scratch.threads.clear();
         let push = |t| scratch.threads.push(t).map_err(|e| StopError::Memory(e.0));
         let mut push = push;
-        push(StoppedThread {
-            is_caller: true,
-            fs_base: fs_base(),
-            ..own_thread(&scratch.own, self.tid)
-        })?;
+        if !is_exempt(self.tid) {
+            push(StoppedThread {
+                is_caller: true,
+                fs_base: fs_base(),
+                ..own_thread(&scratch.own, self.tid)
+            })?;
+        }
         for r in STATE
             .table
             .iter()
@@ -474,7 +476,7 @@ impl Stop {
 }
 
 impl StoppedWorld {
-    /// The caller (first) and every stopped thread.
+    /// The caller (first, unless it is exempt) and every stopped thread.
     pub fn threads(&self) -> &[StoppedThread] {
         self.threads
     }

@@ -54,6 +54,7 @@ fn every_option_is_read() {
             "DUNEGC_HUGEPAGES=off",
             "DUNEGC_MARKERS=3",
             "DUNEGC_BACKGROUND=no",
+            "DUNEGC_CONCURRENT=yes",
             "DUNEGC_DIRTY=mprotect",
             "DUNEGC_SIGNAL=40",
             "DUNEGC_STOP_TIMEOUT=50",
@@ -83,8 +84,8 @@ fn every_option_is_read() {
         (None, HugePages::Off, Some(3))
     );
     assert_eq!(
-        (c.background, c.signal, c.stop_timeout_ms),
-        (false, Some(40), 50)
+        (c.background, c.concurrent, c.signal, c.stop_timeout_ms),
+        (false, true, Some(40), 50)
     );
     assert_eq!(c.on_error, OnError::Warn);
     assert_eq!(

@@ -1,0 +1,93 @@
+//! The thread that collects beside the program. Started when the first collection is due; never ends; in a fork child it
+//! starts anew.
+
+use crate::config;
+use crate::cycle;
+use crate::mark::pool;
+use crate::sys::lock::{futex_wait, futex_wait_for, futex_wake};
+use core::sync::atomic::{AtomicU32, Ordering::*};
+
+const IDLE: u32 = 0;
+const ASKED: u32 = 1;
+const AT_WORK: u32 = 2;
+
+static STATE: AtomicU32 = AtomicU32::new(IDLE);
+/// 0: not started; 1: starting; 2: started; 3: cannot be.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// Asks for a collection beside the program. False if there can be none: the caller collects by itself.
+pub fn request() -> bool {
+    if STARTED.load(Relaxed) == 3 {
+        return false;
+    }
+    if STATE.load(Relaxed) != IDLE {
+        return true;
+    }
+    if !config::get().background || !config::get().concurrent || !ensure_started() {
+        return false;
+    }
+    if STATE.compare_exchange(IDLE, ASKED, SeqCst, Relaxed).is_ok() {
+        futex_wake(&STATE, 1);
+    }
+    true
+}
+
+/// Collections run beside the program.
+#[inline]
+pub fn is_ready() -> bool {
+    STARTED.load(Relaxed) == 2
+}
+
+/// No collection beside the program is asked for or under way.
+pub fn is_idle() -> bool {
+    STATE.load(Relaxed) == IDLE
+}
+
+/// Waits until no collection is asked for or under way, or the time is over.
+pub fn wait(ns: u64) {
+    let s = STATE.load(SeqCst);
+    if s != IDLE {
+        futex_wait_for(&STATE, s, ns);
+    }
+}
+
+/// Sleeps, on the collector's thread.
+pub fn nap(ns: u64) {
+    futex_wait_for(&AtomicU32::new(0), 0, ns);
+}
+
+/// False if there is no such thread, nor will be.
+fn ensure_started() -> bool {
+    if STARTED.compare_exchange(0, 1, SeqCst, Relaxed).is_ok() && !pool::spawn(run, 0) {
+        STARTED.store(3, Release);
+    }
+    // While it starts nobody waits for it: libc allocates, in the thread that starts it too.
+    STARTED.load(Acquire) != 3
+}
+
+extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
+    crate::world::exempt_self();
+    // SAFETY: the name is NUL-terminated and short enough.
+    unsafe { libc::pthread_setname_np(libc::pthread_self(), c"dunegc".as_ptr()) };
+    STARTED.store(2, Release);
+    loop {
+        if STATE
+            .compare_exchange(ASKED, AT_WORK, SeqCst, Relaxed)
+            .is_err()
+        {
+            futex_wait(&STATE, IDLE);
+            continue;
+        }
+        if cycle::collect_beside().is_err() {
+            crate::heap::critical::with(crate::pacer::put_off);
+        }
+        STATE.store(IDLE, SeqCst);
+        futex_wake(&STATE, i32::MAX);
+    }
+}
+
+/// In a fork child: the thread is gone.
+pub fn after_fork_child() {
+    STARTED.store(0, Relaxed);
+    STATE.store(IDLE, Relaxed);
+}

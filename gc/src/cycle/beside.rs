@@ -1,0 +1,205 @@
+//! A collection beside the running program.
+//!
+//! Phases: finish the last sweep; arm the dirty source; a short stop, in which the roots are listed and objects begin to
+//! be born marked; mark from a copy of the roots while the program runs; harvest the pages that were written and scan what
+//! is marked on them, as long as that gets less; stop; last harvest and all roots; finish marking; begin the sweep; resume.
+//!
+//! An object is found if something refers to it at the last stop: either a root does, which is scanned then; or a marked
+//! object does, which was scanned after the reference was stored or lies on a page that was written since the source was
+//! last cleared there. A generational collection begins with the marks of the last one: what was scanned then was scanned
+//! after the reference was stored or lies on a page that was written since, which is scanned first.
+
+use super::account::Account;
+use super::phases::{init_world, mark_phase, scope};
+use super::{Cycle, Reason};
+use crate::collector;
+use crate::dirty::When;
+use crate::gather;
+use crate::heap::{self, marking, sweep};
+use crate::mark::marker::Tally;
+use crate::mark::shared::Work;
+use crate::mark::{pool, rescan};
+use crate::pacer;
+use crate::raw::CollectError;
+use crate::sys::clock::now_ns;
+use crate::trace::{self, Event};
+use crate::tracked::Tracked;
+use crate::world::StoppedWorld;
+
+/// Written bytes with which the last stop may begin.
+const FEW: usize = 128 << 10;
+/// Most harvests with the program running.
+const ROUNDS: usize = 8;
+/// How often the last stop is tried.
+const TRIES: u32 = 6;
+
+impl Cycle {
+    /// Collects with the program running for most of the time.
+    pub(super) fn run_beside(&mut self) -> Result<(), CollectError> {
+        let reason = Reason::Allocation;
+        init_world()?;
+        trace::start();
+        let begun = now_ns();
+        heap::critical::with(sweep::finish);
+        let markers = pool::markers(pacer::live());
+        pool::ensure_started(markers - 1);
+        let arm = trace::span_at(Event::Arm, begun);
+        let Some(written) = self.tracked.begin() else {
+            self.tracked.release();
+            return self.run(reason);
+        };
+        arm.end((written / 4096) as u64);
+        let mut account = Account::begin(reason, begun, sweep::progress(), markers);
+        account.harvested(written);
+        self.generations.wrote(written);
+        let keep = self.generations.keeps_marks(written);
+        if !keep {
+            heap::critical::with(|| self.clear_marks())?;
+        }
+        // Until this collection has ended well there are marks that no other one may rely on.
+        self.generations.forget();
+        self.begin(keep, &mut account)?;
+        let since = pacer::since();
+        let mark_begin = now_ns();
+        pacer::begin_marking(self.generations.expected(keep));
+        let beside = self.mark_beside(keep, &mut account);
+        pacer::end_marking();
+        account.marked(now_ns() - mark_begin);
+        let stop = trace::span(Event::FinalStop);
+        let (stop_begin, world) = self.stop_at_last()?;
+        let marked = beside.and_then(|tally| self.finish(&world, tally, markers, &mut account));
+        let Some(tally) = marked else {
+            rescan::clear_marks();
+            marking::end();
+            drop(world);
+            self.tracked.release();
+            return Err(CollectError::NoMemory);
+        };
+        let born = pacer::since().saturating_sub(since);
+        marking::end();
+        let all = self.generations.marked(tally.bytes as usize, since, keep);
+        let live = self.begin_sweep(reason, &tally, all, born, true);
+        let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
+        drop(world);
+        let resumed = now_ns();
+        stop.end_at(threads, resumed);
+        account.stopped(stop_begin, resumed, stopping);
+        pool::sweep();
+        heap::critical::with(sweep::finish);
+        if Tracked::outlasts_collection() && self.generations.usable() {
+            self.tracked.keep_full();
+        } else {
+            self.generations.forget();
+            self.tracked.release();
+        }
+        account.end(live, &tally);
+        Ok(())
+    }
+
+    /// The first stop: lists the roots, and objects are born marked from here on.
+    #[inline(always)]
+    fn begin(&mut self, keep: bool, account: &mut Account) -> Result<(), CollectError> {
+        let t = now_ns();
+        let stop = trace::span_at(Event::FinalStop, t);
+        let world = self.stop()?;
+        sweep::finish_stopped();
+        if !keep {
+            self.clear_rest();
+        }
+        // What few objects a generational collection finds from the roots can wait for the last stop.
+        let found = if keep && self.generations.expected(true) < FEW {
+            self.gathered.clear();
+            Some(())
+        } else {
+            gather::roots(&mut self.gathered, &world, scope(), false)
+        };
+        if found.is_some() {
+            marking::begin();
+        }
+        let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
+        drop(world);
+        let resumed = now_ns();
+        stop.end_at(threads, resumed);
+        account.stopped(t, resumed, stopping);
+        found.ok_or(CollectError::NoMemory)
+    }
+
+    /// Marks while the program runs. `None` if memory was refused.
+    fn mark_beside(&mut self, keep: bool, account: &mut Account) -> Option<Tally> {
+        let markers = pool::beside();
+        let scope = scope();
+        let mut span = trace::span(Event::MarkConcurrent);
+        self.gathered.detach(scope.tagged)?;
+        let first = Work {
+            roots: self.gathered.ranges(),
+            written: if keep { self.tracked.written() } else { &[] },
+            explicit_objects: !keep,
+        };
+        let mut tally = mark_phase(scope, first, markers)?;
+        span.set(tally.bytes);
+        drop(span);
+        let mut last = usize::MAX;
+        for _ in 0..ROUNDS {
+            let mut span = trace::span(Event::Harvest);
+            let written = self.tracked.harvest(When::Running)?;
+            span.set((written / 4096) as u64);
+            drop(span);
+            account.harvested(written);
+            pacer::begin_remarking(written);
+            let mut span = trace::span(Event::Remark);
+            let again = Work {
+                roots: &[],
+                written: self.tracked.written(),
+                explicit_objects: false,
+            };
+            let more = mark_phase(scope, again, markers)?;
+            span.set(more.bytes);
+            drop(span);
+            tally.add(&more);
+            if written <= FEW || written > last / 4 * 3 {
+                break;
+            }
+            last = written;
+        }
+        Some(tally)
+    }
+
+    /// The last stop, and when it began. A thread that cannot be stopped now may be stopped a little later; if not, the next
+    /// stop ends the mark phase.
+    #[inline(always)]
+    fn stop_at_last(&mut self) -> Result<(u64, StoppedWorld), CollectError> {
+        let mut tries = 0;
+        loop {
+            let t = now_ns();
+            match self.stop_as_is() {
+                Ok(w) => return Ok((t, w)),
+                Err(e) if tries == TRIES => {
+                    self.tracked.release();
+                    return Err(e);
+                }
+                Err(_) => collector::nap(1_000_000 << tries),
+            }
+            tries += 1;
+        }
+    }
+
+    /// With the world stopped for the last time: marks what is left.
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        world: &StoppedWorld,
+        tally: Tally,
+        markers: usize,
+        account: &mut Account,
+    ) -> Option<Tally> {
+        self.prepare(true);
+        let mut span = trace::span(Event::Harvest);
+        let written = self.tracked.harvest(When::Stopped { keep: true })?;
+        span.set((written / 4096) as u64);
+        drop(span);
+        account.harvested(written);
+        let marked = self.mark(world, scope(), Some(tally), markers);
+        self.expose();
+        marked
+    }
+}

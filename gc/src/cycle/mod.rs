@@ -1,0 +1,153 @@
+//! Collections, one at a time: with the world stopped ([`stopped`]), or beside the running program ([`beside`]).
+
+mod account;
+mod beside;
+mod generation;
+mod phases;
+mod short;
+mod stopped;
+
+use crate::finalize;
+use crate::gather::Gathered;
+use crate::heap::{self, alloc, marking};
+use crate::mark::{pool, rescan};
+use crate::raw::CollectError;
+use crate::sys::lock::Lock;
+use crate::sys::scratch::ScratchVec;
+use crate::tracked::Tracked;
+use crate::world;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use generation::Generations;
+
+/// Why a collection runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Enough was allocated.
+    Allocation,
+    /// The program asked.
+    Explicit,
+    /// No memory was left.
+    Exhausted,
+}
+
+impl Reason {
+    fn name(self) -> &'static str {
+        match self {
+            Reason::Allocation => "growth",
+            Reason::Explicit => "explicit",
+            Reason::Exhausted => "limit",
+        }
+    }
+}
+
+/// What one collection at a time uses.
+pub(crate) struct Cycle {
+    gathered: Gathered,
+    tracked: Tracked,
+    generations: Generations,
+    /// Blocks whose marks could not be taken back with the world running.
+    unswept: ScratchVec<u32>,
+    failures: u32,
+}
+
+static CYCLE: Lock<Cycle> = Lock::new(Cycle {
+    gathered: Gathered::new(),
+    tracked: Tracked::new(),
+    generations: Generations::new(),
+    unswept: ScratchVec::new(),
+    failures: 0,
+});
+/// The next collection is a short one.
+static IS_SHORT: AtomicBool = AtomicBool::new(false);
+/// Thread pointer of the thread that holds [`CYCLE`], 0 for none.
+static HOLDER: AtomicUsize = AtomicUsize::new(0);
+
+/// Collects with the world stopped. With `Reason::Allocation` only if no other thread is at it.
+pub fn collect(reason: Reason) -> Result<(), CollectError> {
+    heap::init();
+    with_cycle(reason == Reason::Allocation, |c| c.run(reason))?;
+    finalize::announce();
+    Ok(())
+}
+
+/// Makes a short collection that keeps the marks of the last one. `None` if that is not what is to be done.
+pub(crate) fn collect_short() -> Option<Result<(), CollectError>> {
+    if !IS_SHORT.load(Relaxed) {
+        return None;
+    }
+    let r = with_cycle(true, |c| {
+        Ok(c.generations.is_short().then(|| c.run_short()))
+    });
+    match r {
+        Ok(None) => None,
+        Ok(Some(r)) => {
+            finalize::announce();
+            Some(r)
+        }
+        Err(e) => Some(Err(e)),
+    }
+}
+
+/// Collects beside the running program. For the collector's own thread.
+pub(crate) fn collect_beside() -> Result<(), CollectError> {
+    with_cycle(true, Cycle::run_beside)?;
+    finalize::announce();
+    Ok(())
+}
+
+/// Runs `f` as the only collection of the process.
+fn with_cycle<R>(
+    only_if_free: bool,
+    f: impl FnOnce(&mut Cycle) -> Result<R, CollectError>,
+) -> Result<R, CollectError> {
+    let me = core::ptr::from_ref(alloc::current()) as usize;
+    if HOLDER.load(Relaxed) == me && !alloc::current().is_empty_heap() {
+        return Err(CollectError::Busy);
+    }
+    let mut c = match (CYCLE.try_lock(), only_if_free) {
+        (Some(c), _) => c,
+        (None, true) => return Err(CollectError::Busy),
+        (None, false) => CYCLE.lock(),
+    };
+    HOLDER.store(me, Relaxed);
+    let r = f(&mut c);
+    IS_SHORT.store(c.generations.is_short(), Relaxed);
+    HOLDER.store(0, Relaxed);
+    r
+}
+
+/// See `crate::raw::for_each_unreachable`.
+pub fn for_each_unreachable(
+    f: &mut dyn FnMut(crate::raw::Object, u32),
+) -> Result<(), CollectError> {
+    heap::init();
+    with_cycle(false, |c| c.unreachable(f))
+}
+
+/// Runs `f` while no collection runs or starts. Collecting in `f` gives [`CollectError::Busy`], as calling this from inside a
+/// collection does.
+pub fn without_collections<R>(f: impl FnOnce() -> R) -> Result<R, CollectError> {
+    heap::init();
+    with_cycle(false, |_| Ok(f()))
+}
+
+/// For the fork protocol: no collection runs while this is held.
+pub(crate) fn lock_for_fork() -> &'static Lock<Cycle> {
+    &CYCLE
+}
+
+/// In a fork child, where only the calling thread is left: the cycle's lock is free again, and nothing is watched.
+pub(crate) fn after_fork_child() {
+    HOLDER.store(0, Relaxed);
+    let mut c = CYCLE.lock();
+    c.tracked.forget();
+    c.generations.forget();
+    if marking::is_active() {
+        rescan::clear_marks();
+        marking::end();
+    }
+    drop(c);
+    crate::collector::after_fork_child();
+    pool::after_fork_child();
+    world::after_fork_child();
+}

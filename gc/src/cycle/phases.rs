@@ -1,0 +1,203 @@
+//! What collections with and without the program running beside share.
+
+use super::{Cycle, Reason};
+use crate::config;
+use crate::finalize;
+use crate::gather;
+use crate::heap::{self, alloc, batch, marking, registry, remote, sweep};
+use crate::kind::{KINDS, Kind};
+use crate::mark::marker::Tally;
+use crate::mark::shared::{Scope, Work, shared};
+use crate::mark::{pool, rescan};
+use crate::pacer;
+use crate::raw::CollectError;
+use crate::trace::{self, Event, Point};
+use crate::world::{self, StopError, StoppedWorld};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Sets up what a collection needs beyond the heap.
+pub(super) fn init_world() -> Result<(), CollectError> {
+    let c = config::get();
+    let w = world::WorldConfig {
+        signal: c.stop_signal(),
+        timeout_ms: c.stop_timeout_ms,
+        critical_flags: Some(|| &raw const alloc::current().flags),
+    };
+    world::init(w).map_err(|e| {
+        // Tried again at every collection, said once.
+        static SAID: AtomicBool = AtomicBool::new(false);
+        if !SAID.swap(true, Relaxed) {
+            crate::message!("{e}");
+        }
+        CollectError::Unavailable
+    })
+}
+
+/// The kinds as bits for which `f` holds.
+pub(super) fn kinds(f: impl Fn(Kind) -> bool) -> u32 {
+    (0..KINDS as u8)
+        .map(Kind::from_u8)
+        .filter(|&k| f(k))
+        .fold(0, |bits, k| bits | 1 << k as u32)
+}
+
+/// What a collection traces.
+pub(super) fn scope() -> Scope {
+    Scope {
+        traced: kinds(heap::is_collected),
+        explicit: kinds(|k| !heap::is_collected(k) && k.is_scanned()),
+        tagged: heap::has_suspects(),
+    }
+}
+
+/// One mark phase to its end. `None` if memory for it was refused.
+pub(super) fn mark_phase(scope: Scope, work: Work, markers: usize) -> Option<Tally> {
+    let s = shared();
+    s.begin(scope, work, markers);
+    if markers > 1 {
+        pool::wake();
+    }
+    let Some(mut tally) = s.lead() else {
+        s.abandon();
+        return None;
+    };
+    rescan::complete(s, &mut tally)?;
+    Some(tally)
+}
+
+impl Cycle {
+    /// Stops the world; ends what a collection beside the program had to leave unfinished.
+    #[inline(always)]
+    pub(super) fn stop(&mut self) -> Result<StoppedWorld, CollectError> {
+        let world = self.stop_as_is()?;
+        if marking::is_active() {
+            rescan::clear_marks();
+            marking::end();
+            self.generations.forget();
+        }
+        Ok(world)
+    }
+
+    /// Stops the world.
+    #[inline(always)]
+    pub(super) fn stop_as_is(&mut self) -> Result<StoppedWorld, CollectError> {
+        match world::stop() {
+            Ok(w) => {
+                self.failures = 0;
+                Ok(w)
+            }
+            Err(e) => {
+                self.failures += 1;
+                trace::instant(Point::GivenUp, u64::from(self.failures));
+                // One line for each series of failures, not one for each attempt.
+                if self.failures == 1 {
+                    crate::message!("{e}; this collection is put off");
+                }
+                Err(match e {
+                    StopError::Blocked { tid, .. } => CollectError::ThreadBlocked(tid),
+                    StopError::NoProc(_) => CollectError::NoProc,
+                    StopError::Memory(_) => CollectError::NoMemory,
+                    _ => CollectError::Unavailable,
+                })
+            }
+        }
+    }
+
+    /// Takes all marks back, the world running, but for some blocks, see [`Self::clear_rest`].
+    pub(super) fn clear_marks(&mut self) -> Result<(), CollectError> {
+        self.generations.forget();
+        if rescan::clear_marks_beside(&mut self.unswept) {
+            Ok(())
+        } else {
+            Err(CollectError::NoMemory)
+        }
+    }
+
+    /// With the world stopped and every block swept: takes the marks back that [`Self::clear_marks`] left.
+    pub(super) fn clear_rest(&mut self) {
+        for &b in self.unswept.iter() {
+            rescan::clear_block(heap::block::Block(b));
+        }
+    }
+
+    /// With the world stopped: leftovers of the last sweep, remote frees in batches, and slots in caches, which are
+    /// shown as free while marking, so that stale pointers do not keep them.
+    pub(super) fn prepare(&mut self, flush: bool) {
+        sweep::finish_stopped();
+        registry::for_each(|heap| {
+            if flush {
+                remote::flush_collected(heap);
+                batch::flush_collected(heap);
+            }
+            heap.each_cached(|b, free, _, bits| {
+                free.store(free.load(Relaxed) | bits, Relaxed);
+                b.set_full(false);
+            });
+        });
+    }
+
+    /// Undoes what [`Self::prepare`] did with the caches.
+    pub(super) fn expose(&self) {
+        registry::for_each(|heap| {
+            heap.each_cached(|b, free, _, bits| {
+                free.store(free.load(Relaxed) & !bits, Relaxed);
+                b.set_full(b.head().summary.load(Relaxed) == 0);
+            });
+        });
+    }
+
+    /// With the world stopped: marks everything reachable. What is marked already is, with `so_far`, the work of markers beside the
+    /// program, and was scanned but where the last harvest says that it was written. `None` if memory was refused.
+    #[inline(always)]
+    pub(super) fn mark(
+        &mut self,
+        world: &StoppedWorld,
+        mut scope: Scope,
+        so_far: Option<Tally>,
+        markers: usize,
+    ) -> Option<Tally> {
+        let roots = trace::span(Event::Roots);
+        gather::roots(&mut self.gathered, world, scope, true)?;
+        drop(roots);
+        let mut span = trace::span(Event::FinalMark);
+        let spare = !self.gathered.unseen().is_empty();
+        if spare {
+            // The kernel may know of any malloc'ed block: all of them are roots, and none is freed.
+            scope.explicit |= 1 << Kind::Malloc as u32;
+        }
+        sweep::spare_malloc(spare);
+        let beside = so_far.is_some();
+        let work = Work {
+            roots: self.gathered.ranges(),
+            written: if beside { self.tracked.written() } else { &[] },
+            explicit_objects: spare || !beside,
+        };
+        let mut tally = mark_phase(scope, work, markers)?;
+        finalize::after_mark(shared(), &mut tally)?;
+        span.set(tally.bytes);
+        if let Some(t) = so_far {
+            tally.add(&t);
+        }
+        #[cfg(feature = "paranoid")]
+        crate::paranoid::check(shared(), scope, self.gathered.ranges());
+        Some(tally)
+    }
+
+    /// With the world stopped and everything reachable marked: what is not is swept from here on. Tells the pacer; the bytes
+    /// reachable, `marked` and `born` ones.
+    pub(super) fn begin_sweep(
+        &self,
+        reason: Reason,
+        tally: &Tally,
+        marked: usize,
+        born: usize,
+        beside: bool,
+    ) -> usize {
+        let reclaim = heap::has_suspects();
+        sweep::begin(reclaim && reason != Reason::Exhausted && !pacer::is_tight());
+        let live = marked + born;
+        let scanned = (live + tally.roots as usize).saturating_sub(tally.atomic as usize);
+        pacer::collected(live, scanned, self.generations.usable() && beside);
+        live
+    }
+}

@@ -1,0 +1,91 @@
+//! A collection with the world stopped, from the decision to the resumed world.
+//!
+//! Phases: finish the last sweep; take the marks back; stop the world; hide what thread caches hold; find the roots; mark in
+//! parallel; weak links and finalizers; begin the sweep; resume; sweep in the background and on demand.
+
+use super::account::Account;
+use super::phases::{init_world, kinds, scope};
+use super::{Cycle, Reason};
+use crate::heap::{self, alloc, sweep};
+use crate::kind::Kind;
+use crate::mark::shared::Scope;
+use crate::mark::{pool, rescan};
+use crate::pacer;
+use crate::raw::CollectError;
+use crate::sys::clock::now_ns;
+use crate::trace::{self, Event};
+
+impl Cycle {
+    /// Collects everything that is unreachable.
+    pub(super) fn run(&mut self, reason: Reason) -> Result<(), CollectError> {
+        init_world()?;
+        trace::start();
+        let begun = now_ns();
+        heap::critical::with(sweep::finish);
+        let markers = pool::markers(pacer::live());
+        pool::ensure_started(markers - 1);
+        let mut account = Account::begin(reason, begun, sweep::progress(), markers);
+        heap::critical::with(|| self.clear_marks())?;
+        let stop_begin = now_ns();
+        let stop = trace::span_at(Event::FinalStop, stop_begin);
+        let world = self.stop()?;
+        // From here to the resume nothing may allocate from the heap, nor wait for a lock that a stopped thread can hold.
+        self.prepare(true);
+        self.clear_rest();
+        let mark_begin = now_ns();
+        let marked = self.mark(&world, scope(), None, markers);
+        account.marked(now_ns() - mark_begin);
+        self.expose();
+        let Some(tally) = marked else {
+            // Left over, they would hide from the next mark phase what their objects refer to.
+            rescan::clear_marks();
+            drop(world);
+            return Err(CollectError::NoMemory);
+        };
+        let all = self
+            .generations
+            .marked(tally.bytes as usize, pacer::since(), false);
+        let live = self.begin_sweep(reason, &tally, all, 0, false);
+        let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
+        drop(world);
+        let resumed = now_ns();
+        stop.end_at(threads, resumed);
+        account.stopped(stop_begin, resumed, stopping);
+        pool::sweep();
+        account.end(live, &tally);
+        if reason != Reason::Allocation {
+            heap::critical::with(|| {
+                sweep::finish();
+                sweep::finish_own(alloc::current());
+            });
+        }
+        Ok(())
+    }
+
+    /// Calls `f` for every allocated object of kind `Malloc` that is not reached when malloc'ed memory is no root.
+    pub(super) fn unreachable(
+        &mut self,
+        f: &mut dyn FnMut(crate::raw::Object, u32),
+    ) -> Result<(), CollectError> {
+        init_world()?;
+        heap::critical::with(sweep::finish);
+        self.generations.forget();
+        let _stop = trace::span(Event::FinalStop);
+        let world = self.stop()?;
+        self.prepare(false);
+        rescan::clear_marks();
+        let scope = Scope {
+            traced: kinds(heap::is_collected) | 1 << Kind::Malloc as u32,
+            explicit: kinds(|k| !heap::is_collected(k) && k != Kind::Malloc && k.is_scanned()),
+            tagged: true,
+        };
+        let marked = self.mark(&world, scope, None, 1);
+        if marked.is_some() {
+            crate::leaks::each_unmarked(f);
+        }
+        rescan::clear_marks();
+        self.expose();
+        drop(world);
+        marked.map(|_| ()).ok_or(CollectError::NoMemory)
+    }
+}

@@ -1,0 +1,79 @@
+//! What allocation and freeing observe while a concurrent mark phase is under way.
+//!
+//! Objects handed out during the phase are born marked: a thread's cache is marked when it is filled, 64 slots at a
+//! time, so that the fast path knows nothing of the phase. The sweep spares them and takes the mark back: in the next cycle,
+//! also a generational one, they are like objects that were made after this one.
+//!
+//! A slot that is freed and handed out again from the cache keeps what mark it has. That does no harm: without a mark it is
+//! found like any other object, from the roots of the last stop or from memory that was written; with one, it is scanned
+//! because its own memory was written. Nor do marks that a marker sets in a block that was put to another use after it had
+//! read what the block was for: slots get the right mark when they are handed out.
+//!
+//! The phase begins and ends with the world stopped, and its state is asked for in critical sections only.
+
+use super::block::{BORN, Block, valid, words};
+use super::{class, registry};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+/// A concurrent mark phase is under way.
+#[inline(always)]
+pub fn is_active() -> bool {
+    ACTIVE.load(Relaxed)
+}
+
+/// Begins the phase: what caches hold is born marked. The world is stopped, every block swept.
+pub fn begin() {
+    registry::for_each(|heap| {
+        heap.each_cached(|b, _, w, bits| {
+            if super::is_collected(b.info().kind()) {
+                born(b, w, bits);
+            }
+        });
+    });
+    ACTIVE.store(true, Relaxed);
+}
+
+/// Ends the phase. The world is stopped.
+pub fn end() {
+    ACTIVE.store(false, Relaxed);
+}
+
+/// The slots `bits` of word `w` may be handed out from now on: during the phase they are marked, else what is left of marks of
+/// objects that were freed is taken back. In a critical section of the block's owner.
+#[inline]
+pub fn hand_out(b: Block, w: usize, bits: u64) {
+    if is_active() {
+        born(b, w, bits);
+    } else if b.mark_word(w) & bits != 0 {
+        set(b, w, bits, 0);
+    }
+}
+
+fn born(b: Block, w: usize, bits: u64) {
+    set(b, w, bits, BORN);
+}
+
+fn set(b: Block, w: usize, bits: u64, mark: u8) {
+    let mut left = bits;
+    while left != 0 {
+        b.mark(w * 64 + left.trailing_zeros() as usize)
+            .store(mark, Relaxed);
+        left &= left - 1;
+    }
+}
+
+/// The slots of word `w` whose objects have to be scanned when the memory they lie in was written: marked ones of kinds
+/// that are traced, all allocated ones of kinds that are roots.
+#[inline]
+pub fn to_scan(b: Block, w: usize, explicit: bool) -> u64 {
+    let capacity = class::CAPACITY[b.info().class() as usize] as usize;
+    debug_assert!(w < words(capacity));
+    let live = valid(capacity, w) & !b.free(w).load(Relaxed);
+    if explicit {
+        live & !b.side(w).remote.load(Relaxed)
+    } else {
+        live & b.mark_word(w)
+    }
+}
