@@ -47,6 +47,8 @@ pub(crate) struct Cycle {
     generations: Generations,
     /// Blocks whose marks could not be taken back with the world running.
     unswept: ScratchVec<u32>,
+    /// There may be marks of the last collection.
+    marks_left: bool,
     failures: u32,
 }
 
@@ -55,6 +57,7 @@ static CYCLE: Lock<Cycle> = Lock::new(Cycle {
     tracked: Tracked::new(),
     generations: Generations::new(),
     unswept: ScratchVec::new(),
+    marks_left: true,
     failures: 0,
 });
 /// The next collection is a short one.

@@ -1,6 +1,7 @@
 //! What collections with and without the program running beside share.
 
 use super::{Cycle, Reason};
+use crate::collector;
 use crate::config;
 use crate::finalize;
 use crate::gather;
@@ -106,7 +107,8 @@ impl Cycle {
     /// Takes all marks back, the world running, but for some blocks, see [`Self::clear_rest`].
     pub(super) fn clear_marks(&mut self) -> Result<(), CollectError> {
         self.generations.forget();
-        if rescan::clear_marks_beside(&mut self.unswept) {
+        self.unswept.clear();
+        if !self.marks_left || rescan::clear_marks_beside(&mut self.unswept) {
             Ok(())
         } else {
             Err(CollectError::NoMemory)
@@ -183,10 +185,10 @@ impl Cycle {
         Some(tally)
     }
 
-    /// With the world stopped and everything reachable marked: what is not is swept from here on. Tells the pacer; the bytes
-    /// reachable, `marked` and `born` ones.
+    /// With the world stopped and everything reachable marked: what is not is swept from here on. The marks stay if a collection
+    /// beside the program may follow. Tells the pacer; the bytes reachable, `marked` and `born` ones.
     pub(super) fn begin_sweep(
-        &self,
+        &mut self,
         reason: Reason,
         tally: &Tally,
         marked: usize,
@@ -194,7 +196,12 @@ impl Cycle {
         beside: bool,
     ) -> usize {
         let reclaim = heap::has_suspects();
-        sweep::begin(reclaim && reason != Reason::Exhausted && !pacer::is_tight());
+        let two_cycles = reclaim && reason != Reason::Exhausted && !pacer::is_tight();
+        self.marks_left = collector::is_ready();
+        sweep::begin(two_cycles, self.marks_left);
+        if !self.marks_left {
+            self.generations.forget();
+        }
         let live = marked + born;
         let scanned = (live + tally.roots as usize).saturating_sub(tally.atomic as usize);
         pacer::collected(live, scanned, self.generations.usable() && beside);

@@ -22,6 +22,8 @@ static CURSOR: Cursor = Cursor::new();
 static SUSPECTS: AtomicBool = AtomicBool::new(false);
 /// No malloc'ed object is freed in this epoch.
 static SPARE_MALLOC: AtomicBool = AtomicBool::new(false);
+/// The marks of reached objects stay in this epoch.
+static KEEP_MARKS: AtomicBool = AtomicBool::new(false);
 static FREED_BYTES: AtomicU64 = AtomicU64::new(0);
 static SWEEP_NS: AtomicU64 = AtomicU64::new(0);
 
@@ -49,9 +51,10 @@ pub fn spare_malloc(spare: bool) {
 }
 
 /// Begins sweeping: with the world stopped, marking done. With `two_cycles`, an unreached malloc'ed object is freed only if
-/// it was unreached in the cycle before too.
-pub fn begin(two_cycles: bool) {
+/// it was unreached in the cycle before too. With `keep_marks`, those of objects that were reached stay.
+pub fn begin(two_cycles: bool, keep_marks: bool) {
     SUSPECTS.store(two_cycles, Relaxed);
+    KEEP_MARKS.store(keep_marks, Relaxed);
     let epoch = epoch() + 1;
     EPOCH.store(epoch, Relaxed);
     central::reset_collected();
@@ -234,6 +237,7 @@ fn sweep_small(b: Block) {
     let suspects = SUSPECTS.load(Relaxed) && info.kind() == Kind::Malloc;
     let explicit = info.kind() == Kind::Malloc;
     let spare = explicit && SPARE_MALLOC.load(Relaxed);
+    let keep_marks = KEEP_MARKS.load(Relaxed);
     let held_words = h.length.load(Relaxed);
     let remote_words = handoff::take_summary(&h.remote_summary);
     let mut summary = 0u64;
@@ -267,8 +271,10 @@ fn sweep_small(b: Block) {
         let free = (old_free | dead | remote) & all;
         freed += dead.count_ones();
         free_count += free.count_ones();
-        if marked != 0 {
+        if marked != 0 && keep_marks {
             b.clear_born(w);
+        } else if marked != 0 {
+            b.clear_marks(w);
         }
         if free != old_free {
             b.free(w).store(free, Relaxed);
@@ -288,7 +294,7 @@ fn sweep_small(b: Block) {
 fn sweep_large(b: Block, kind: Kind) {
     let mark = b.mark(0).load(Relaxed);
     let marked = mark != 0;
-    if mark == BORN {
+    if mark == BORN || !KEEP_MARKS.load(Relaxed) {
         b.mark(0).store(0, Relaxed);
     }
     let mut live = marked || kind == Kind::Malloc && SPARE_MALLOC.load(Relaxed);
