@@ -10,7 +10,7 @@
 //! after the reference was stored or lies on a page that was written since, which is scanned first.
 
 use super::account::Account;
-use super::phases::{init_world, mark_phase, scope};
+use super::phases::{finish_sweep, init_world, mark_phase, scope};
 use super::{Cycle, Reason};
 use crate::collector;
 use crate::dirty::When;
@@ -40,7 +40,7 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
-        heap::critical::with(sweep::finish);
+        finish_sweep();
         let markers = pool::markers(pacer::live());
         pool::ensure_started(markers - 1);
         let arm = trace::span_at(Event::Arm, begun);

@@ -34,6 +34,12 @@ pub(super) fn init_world() -> Result<(), CollectError> {
     })
 }
 
+/// Ends the last collection's sweep.
+pub(super) fn finish_sweep() {
+    let _sweep = trace::span(Event::Sweep);
+    heap::critical::with(sweep::finish);
+}
+
 /// The kinds as bits for which `f` holds.
 pub(super) fn kinds(f: impl Fn(Kind) -> bool) -> u32 {
     (0..KINDS as u8)

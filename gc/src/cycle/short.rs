@@ -2,9 +2,10 @@
 //! written since for what is new.
 
 use super::account::Account;
-use super::phases::{init_world, scope};
+use super::phases::{finish_sweep, init_world, scope};
 use super::{Cycle, Reason};
-use crate::heap::{self, sweep};
+use crate::heap::sweep;
+
 use crate::mark::marker::Tally;
 use crate::mark::{pool, rescan};
 use crate::pacer;
@@ -22,7 +23,7 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
-        heap::critical::with(sweep::finish);
+        finish_sweep();
         let markers =
             pool::markers(pacer::live()).min(1 + self.generations.expected(true) / PER_MARKER);
         pool::ensure_started(markers - 1);

@@ -4,7 +4,7 @@
 //! parallel; weak links and finalizers; begin the sweep; resume; sweep in the background and on demand.
 
 use super::account::Account;
-use super::phases::{init_world, kinds, scope};
+use super::phases::{finish_sweep, init_world, kinds, scope};
 use super::{Cycle, Reason};
 use crate::heap::{self, alloc, sweep};
 use crate::kind::Kind;
@@ -21,7 +21,7 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
-        heap::critical::with(sweep::finish);
+        finish_sweep();
         let markers = pool::markers(pacer::live());
         pool::ensure_started(markers - 1);
         let mut account = Account::begin(reason, begun, sweep::progress(), markers);
