@@ -12,7 +12,7 @@
 //! The phase begins and ends with the world stopped, and its state is asked for in critical sections only.
 
 use super::block::{BORN, Block, valid, words};
-use super::{class, registry};
+use super::registry;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -65,10 +65,10 @@ fn set(b: Block, w: usize, bits: u64, mark: u8) {
 }
 
 /// The slots of word `w` whose objects have to be scanned when the memory they lie in was written: marked ones of kinds
-/// that are traced, all allocated ones of kinds that are roots.
+/// that are traced, all allocated ones of kinds that are roots. `capacity` is what the caller read: the block may have been put to
+/// another use since.
 #[inline]
-pub fn to_scan(b: Block, w: usize, explicit: bool) -> u64 {
-    let capacity = class::CAPACITY[b.info().class() as usize] as usize;
+pub fn to_scan(b: Block, w: usize, capacity: usize, explicit: bool) -> u64 {
     debug_assert!(w < words(capacity));
     let live = valid(capacity, w) & !b.free(w).load(Relaxed);
     if explicit {

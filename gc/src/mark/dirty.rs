@@ -44,7 +44,7 @@ fn scan_block(m: &mut Marker, b: Block, lo: usize, hi: usize, kinds: Kinds) {
             let first = (lo - b.addr()) / size;
             let last = ((hi - 1 - b.addr()) / size).min(capacity - 1);
             for w in first / 64..words(capacity).min(last / 64 + 1) {
-                let mut bits = marking::to_scan(b, w, explicit);
+                let mut bits = marking::to_scan(b, w, capacity, explicit);
                 if w == first / 64 {
                     bits &= !0 << (first % 64);
                 }
