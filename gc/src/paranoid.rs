@@ -1,8 +1,8 @@
 //! Feature `paranoid`: after each mark phase, marks again serially and compares. A difference is a bug in the parallel marker;
 //! the process ends with a dump of it.
 
-use crate::heap::block::{Block, State, words};
-use crate::heap::{class, layout::GROUPS, runs};
+use crate::heap::block::{BORN, Block, State, words};
+use crate::heap::{class, layout::GROUPS, marking, runs};
 use crate::mark::rescan;
 use crate::mark::shared::{Range, Scope, Shared, Work};
 use crate::sys::mem;
@@ -11,7 +11,7 @@ use core::sync::atomic::Ordering::Relaxed;
 /// Marks again with one marker and compares. The world is stopped.
 pub fn check(shared: &Shared, scope: Scope, ranges: &[Range]) {
     let n = runs::frontier();
-    let bytes = mem::round_up(n * GROUPS * 8, mem::PAGE);
+    let bytes = mem::round_up(2 * n * GROUPS * 8, mem::PAGE);
     let saved = mem::map(bytes).cast::<u64>();
     if saved.is_null() {
         crate::message!(
@@ -22,6 +22,12 @@ pub fn check(shared: &Shared, scope: Scope, ranges: &[Range]) {
     each_word(|b, w| {
         // SAFETY: the mapping holds GROUPS words for each block below the frontier.
         unsafe { saved.add(b.0 as usize * GROUPS + w).write(b.mark_word(w)) };
+        // SAFETY: behind them as many more.
+        unsafe {
+            saved
+                .add((n + b.0 as usize) * GROUPS + w)
+                .write(born_word(b, w))
+        };
     });
     rescan::clear_marks();
     shared.begin(scope, Work::all(ranges), 1);
@@ -62,6 +68,10 @@ pub fn check(shared: &Shared, scope: Scope, ranges: &[Range]) {
         }
         // What finalizers keep alive was marked in the first run only.
         b.set_marks(w, parallel | serial);
+        // SAFETY: as above.
+        marking::born(b, w, unsafe {
+            saved.add((n + b.0 as usize) * GROUPS + w).read()
+        });
     });
     mem::unmap(saved as usize, bytes);
     if wrong != 0 {
@@ -71,6 +81,13 @@ pub fn check(shared: &Shared, scope: Scope, ranges: &[Range]) {
         // SAFETY: abort has no preconditions.
         unsafe { libc::abort() };
     }
+}
+
+/// The objects of word `w` that were born in this collection and not reached since, as bits.
+fn born_word(b: Block, w: usize) -> u64 {
+    (0..64).fold(0, |bits, i| {
+        bits | u64::from(b.mark(w * 64 + i).load(Relaxed) == BORN) << i
+    })
 }
 
 fn each_word(mut f: impl FnMut(Block, usize)) {

@@ -56,6 +56,19 @@ fn without_a_source() {
     assert!(mutators(2, &[("DUNEGC_DIRTY", "none")]) >= 10);
 }
 
+/// References from objects that earlier collections marked, on pages that are not written again.
+#[test]
+fn old_objects_that_refer_to_new_ones() {
+    let outcome = Run::new(compile("old_to_new"))
+        .arg("4")
+        .mode(Mode::Malloc)
+        .no_zeal()
+        .limit(120)
+        .env("DUNEGC_CONCURRENT", "yes")
+        .ok();
+    println!("{}", outcome.stdout);
+}
+
 #[test]
 fn reclaim() {
     assert!(mutators(2, &[("DUNEGC_MODE", "reclaim")]) >= 5);

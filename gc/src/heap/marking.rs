@@ -51,7 +51,8 @@ pub fn hand_out(b: Block, w: usize, bits: u64) {
     }
 }
 
-fn born(b: Block, w: usize, bits: u64) {
+/// Marks the objects `bits` of word `w` as born in this collection.
+pub fn born(b: Block, w: usize, bits: u64) {
     set(b, w, bits, BORN);
 }
 
