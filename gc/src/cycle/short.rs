@@ -5,7 +5,6 @@ use super::account::Account;
 use super::phases::{finish_sweep, init_world, scope};
 use super::{Cycle, Reason};
 use crate::heap::sweep;
-
 use crate::mark::marker::Tally;
 use crate::mark::{pool, rescan};
 use crate::pacer;
