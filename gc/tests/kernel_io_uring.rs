@@ -1,7 +1,7 @@
 //! Requests of io_uring, through raw system calls, and contexts of Linux AIO.
 use std::io::{Write, pipe};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering::*};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 mod kernel_support;
 use dunegc::roots::kernel::Unseen;
 use kernel_support::{alone, owned, pass};
@@ -72,7 +72,7 @@ impl Ring {
         } else {
             (libc::POLLIN as u64) << 32
         };
-        static BUFFER: AtomicU32 = AtomicU32::new(0);
+        static BUFFER: AtomicU64 = AtomicU64::new(0);
         sqe[2] = if opcode == READ {
             BUFFER.as_ptr() as u64
         } else {
