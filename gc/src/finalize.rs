@@ -7,7 +7,7 @@
 use crate::heap::{critical, find};
 use crate::mark::marker::{Marker, Tally};
 use crate::mark::shared::Shared;
-use crate::raw::Finalizer;
+use crate::raw::{Finalizer, MoveLink};
 use crate::sys::lock::{Lock, futex_wake};
 use crate::sys::map::WordMap;
 use crate::sys::scratch::ScratchVec;
@@ -109,6 +109,27 @@ pub fn register_link(link: usize, object: usize) -> bool {
 /// See `crate::raw::unregister_link`.
 pub fn unregister_link(link: usize) -> bool {
     critical::with(|| TABLES.lock().links.remove(link).is_some())
+}
+
+/// See `crate::raw::move_link`.
+pub fn move_link(link: usize, new: usize) -> MoveLink {
+    critical::with(|| {
+        let links = &mut TABLES.lock().links;
+        let Some(object) = links.get(link) else {
+            return MoveLink::NotFound;
+        };
+        if link == new {
+            return MoveLink::Moved;
+        }
+        if links.get(new).is_some() {
+            return MoveLink::Taken;
+        }
+        if !links.insert(new, object) {
+            return MoveLink::NoMemory;
+        }
+        links.remove(link);
+        MoveLink::Moved
+    })
 }
 
 /// Some finalizer was set, ever.

@@ -5,7 +5,7 @@ use crate::heap::{layout, own};
 use crate::mark::shared::{Range, Scope};
 use crate::pins;
 use crate::roots::kernel::Unseen;
-use crate::roots::{self, RootKind, RootsConfig};
+use crate::roots::{self, RootKind};
 use crate::sys::raw::{getpid, syscall};
 use crate::sys::scratch::{self, ScratchVec};
 use crate::world::StoppedWorld;
@@ -108,7 +108,7 @@ pub fn roots(
     } = g;
     let (base, limit) = (layout::base(), layout::limit());
     let mut take_word = |w: usize| !leads(w, base, limit, scope.tagged) || words.push(w).is_ok();
-    let found = roots::enumerate(world, RootsConfig::default(), own, &mut |r| {
+    let found = roots::enumerate(world, roots::chosen(), own, &mut |r| {
         if r.kind == RootKind::StackObject {
             ok &= take_word(r.lo);
             return;

@@ -131,6 +131,13 @@ pub fn owns(addr: usize) -> bool {
     heap::layout::offset(addr).is_some()
 }
 
+/// The addresses between which objects lie, and will lie: a word outside of them is no pointer to one.
+pub fn plausible() -> (usize, usize) {
+    heap::init();
+    let base = heap::layout::base();
+    (base, base + heap::layout::HEAP_SPAN)
+}
+
 /// A full collection, finished (swept) on return.
 pub fn collect() -> Result<(), CollectError> {
     cycle::collect(cycle::Reason::Explicit)
@@ -222,6 +229,24 @@ pub fn register_link(link: *mut usize, object: *const u8) -> bool {
 /// Removes a link. False if it was not registered.
 pub fn unregister_link(link: *mut usize) -> bool {
     finalize::unregister_link(link as usize)
+}
+
+/// What became of [`move_link`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveLink {
+    /// Done; also if both are the same registered link.
+    Moved,
+    /// The new link is registered itself: nothing was changed.
+    Taken,
+    /// The link is not registered.
+    NotFound,
+    /// No memory: nothing was changed.
+    NoMemory,
+}
+
+/// Registers `*new` instead of `*link`, for the same object.
+pub fn move_link(link: *mut usize, new: *mut usize) -> MoveLink {
+    finalize::move_link(link as usize, new as usize)
 }
 
 /// Runs pending finalizers on the calling thread; returns how many ran.

@@ -7,7 +7,14 @@ use std::path::{Path, PathBuf};
 use dunegc_tests::{Run, workspace};
 
 /// Lowest first. A crate may depend on those before it, never on those after it.
-const ORDER: &[&str] = &["dune-sys", "libdune", "gc", "ffi-c", "bench-gcbench"];
+const ORDER: &[&str] = &[
+    "dune-sys",
+    "libdune",
+    "gc",
+    "ffi-c",
+    "libgc",
+    "bench-gcbench",
+];
 /// May depend on anything; nothing depends on them.
 const LEAVES: &[&str] = &["cli", "tests", "xtask"];
 

@@ -9,6 +9,7 @@ mod ranges;
 mod read;
 mod registered;
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 pub use enumerate::{RootsError, enumerate};
 pub use registered::{OutOfMemory, add, exclude, include, remove};
 
@@ -54,6 +55,24 @@ pub enum Mappings {
     /// Data segments of loaded objects (private file mappings and the memory that directly follows them), stacks, thread
     /// control blocks with their static TLS, registered ranges.
     SegmentsOnly,
+}
+
+static SEGMENTS_ONLY: AtomicBool = AtomicBool::new(false);
+
+/// Chooses which memory counts in collections. To be called before the first one.
+pub fn set_mappings(mappings: Mappings) {
+    SEGMENTS_ONLY.store(mappings == Mappings::SegmentsOnly, Relaxed);
+}
+
+/// What [`set_mappings`] chose.
+pub(crate) fn chosen() -> RootsConfig {
+    RootsConfig {
+        mappings: if SEGMENTS_ONLY.load(Relaxed) {
+            Mappings::SegmentsOnly
+        } else {
+            Mappings::All
+        },
+    }
 }
 
 /// What [`enumerate`] hands out.

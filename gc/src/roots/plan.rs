@@ -94,7 +94,8 @@ impl Plan {
         self.mappings.clear();
         let (mut file_end, mut full) = (0, Ok(()));
         proc_maps::for_each(|m| {
-            let follows = m.inode == 0 && m.start == file_end;
+            // The heap of brk can follow the program's own data.
+            let follows = m.inode == 0 && m.start == file_end && m.path != b"[heap]";
             if follows || m.inode != 0 && !m.shared {
                 file_end = m.end;
             }

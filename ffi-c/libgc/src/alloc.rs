@@ -1,0 +1,188 @@
+//! Allocation.
+
+use core::ffi::{c_int, c_void};
+use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::{startup, warn};
+use dunegc::config::{self, OnError};
+use dunegc::message;
+use dunegc::raw::{self, FreeError, Kind};
+
+/// Bytes added to collected objects: one if every address in an object keeps it, so that the address behind it does too.
+static EXTRA: AtomicUsize = AtomicUsize::new(1);
+
+/// Sets whether a pointer to the address just behind a collected object keeps it.
+pub fn keep_past_the_end(on: bool) {
+    EXTRA.store(on.into(), Relaxed);
+}
+
+/// `size` with the extra byte; of 0 and of what is too large without.
+#[inline(always)]
+pub fn padded(size: usize) -> usize {
+    let n = size.wrapping_add(EXTRA.load(Relaxed));
+    if size == 0 || n == 0 { size } else { n }
+}
+
+/// An object of `kind`, zeroed if that is. What the out-of-memory function returns without memory.
+#[inline(always)]
+pub fn get(kind: Kind, size: usize) -> *mut c_void {
+    match raw::alloc_fast(kind, size) {
+        Some(p) => p.cast(),
+        None => get_slow(kind, size),
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn get_slow(kind: Kind, size: usize) -> *mut c_void {
+    startup::first_use();
+    let p = raw::alloc(kind, size);
+    if p.is_null() {
+        warn::out_of_memory(size)
+    } else {
+        p.cast()
+    }
+}
+
+/// Collected memory, zeroed.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_malloc(size: usize) -> *mut c_void {
+    get(Kind::Scan, padded(size))
+}
+
+/// Collected memory that is never scanned; not zeroed.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_malloc_atomic(size: usize) -> *mut c_void {
+    get(Kind::Atomic, padded(size))
+}
+
+/// Memory that is never collected and scanned as a root, zeroed.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_malloc_uncollectable(size: usize) -> *mut c_void {
+    get(Kind::Uncollectable, size)
+}
+
+/// Memory that is neither collected nor scanned; not zeroed.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_malloc_atomic_uncollectable(size: usize) -> *mut c_void {
+    get(Kind::AtomicUncollectable, size)
+}
+
+/// As [`GC_malloc`]; the program keeps a pointer near the object's start. Other pointers keep it too.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_malloc_ignore_off_page(size: usize) -> *mut c_void {
+    GC_malloc(size)
+}
+
+/// As [`GC_malloc_atomic`]; the program keeps a pointer near the object's start. Other pointers keep it too.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_malloc_atomic_ignore_off_page(size: usize) -> *mut c_void {
+    GC_malloc_atomic(size)
+}
+
+/// As [`GC_malloc`]: an object that is changed rarely is treated like others.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_malloc_stubborn(size: usize) -> *mut c_void {
+    GC_malloc(size)
+}
+
+/// Resizes, keeping the kind; null gives collected memory, size 0 frees and returns null.
+///
+/// # Safety
+/// `p` is null or a live object; if the result is not null, nobody uses `p` afterwards.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_realloc(p: *mut c_void, size: usize) -> *mut c_void {
+    if p.is_null() {
+        return GC_malloc(size);
+    }
+    if size == 0 {
+        // SAFETY: by the caller's contract.
+        unsafe { GC_free(p) };
+        return ptr::null_mut();
+    }
+    let explicit = raw::find(p as usize)
+        .is_some_and(|o| matches!(o.kind, Kind::Uncollectable | Kind::AtomicUncollectable));
+    let wanted = if explicit { size } else { padded(size) };
+    // SAFETY: by the caller's contract.
+    match unsafe { raw::realloc(p.cast(), wanted) } {
+        Ok(q) if q.is_null() => warn::out_of_memory(size),
+        Ok(q) => q.cast(),
+        Err(e) => {
+            bad_free(c"GC_realloc", p as usize, e);
+            ptr::null_mut()
+        }
+    }
+}
+
+/// Frees at once.
+///
+/// # Safety
+/// `p` is null or a live object, and nobody uses it afterwards.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_free(p: *mut c_void) {
+    // SAFETY: by the caller's contract.
+    if unsafe { raw::free_fast(p.cast()) } || p.is_null() {
+        return;
+    }
+    // SAFETY: by the caller's contract.
+    if let Err(e) = unsafe { raw::free(p.cast()) } {
+        bad_free(c"GC_free", p as usize, e);
+    }
+}
+
+/// Reports a pointer that is no object's start, and aborts unless only warnings are asked for.
+#[cold]
+#[inline(never)]
+fn bad_free(function: &core::ffi::CStr, p: usize, error: FreeError) {
+    let name = function.to_str().unwrap_or("");
+    let what = match error {
+        FreeError::Foreign => "the address is not in the collector's heap",
+        FreeError::Interior(None) => "no object was ever allocated there",
+        FreeError::Interior(Some(_)) => "the address is not the start of an object",
+        FreeError::DoubleFree(_) => "the object is free already",
+    };
+    if config::get().on_error == OnError::Warn {
+        message!("{name}({p:#x}): {what}; ignored (DUNEGC_ON_ERROR=warn)");
+    } else {
+        message!("{name}({p:#x}): {what}; aborting");
+        warn::abort(c"Invalid pointer passed to free()");
+    }
+}
+
+/// Collected memory at a multiple of `align`, zeroed. Null if `align` is not a power of two.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_memalign(align: usize, size: usize) -> *mut c_void {
+    if !align.is_power_of_two() {
+        return ptr::null_mut();
+    }
+    startup::first_use();
+    let p = raw::alloc_aligned(Kind::Scan, padded(size), align);
+    if p.is_null() {
+        warn::out_of_memory(size)
+    } else {
+        p.cast()
+    }
+}
+
+/// `posix_memalign` for collected memory: 0, EINVAL or ENOMEM.
+///
+/// # Safety
+/// `out` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_posix_memalign(
+    out: *mut *mut c_void,
+    align: usize,
+    size: usize,
+) -> c_int {
+    if !align.is_power_of_two() || align < size_of::<*mut c_void>() {
+        return libc::EINVAL;
+    }
+    let p = GC_memalign(align, size);
+    if p.is_null() {
+        return libc::ENOMEM;
+    }
+    // SAFETY: by the caller's contract.
+    unsafe { out.write(p) };
+    0
+}

@@ -1,0 +1,149 @@
+//! Finalizers.
+
+use core::ffi::{c_int, c_void};
+use core::mem::transmute;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::startup;
+use crate::vars::{GC_finalize_on_demand, GC_finalizer_notifier, GC_gc_no, GC_java_finalization};
+use dunegc::raw::{self, Finalizer};
+
+type Notifier = unsafe extern "C" fn();
+
+/// A thread runs due finalizers as part of an allocation or collection.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+/// Number of the collection that was last notified of.
+static NOTIFIED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Has collections announce due finalizers.
+pub fn start() {
+    raw::set_finalizer_hook(Some(due));
+}
+
+/// A collection left finalizers due, and the world runs: they run here, or the program is told.
+fn due() {
+    if GC_finalize_on_demand.load(Ordering::Relaxed) == 0 {
+        if !RUNNING.swap(true, Ordering::Acquire) {
+            raw::run_finalizers();
+            RUNNING.store(false, Ordering::Release);
+        }
+        return;
+    }
+    let now = GC_gc_no.load(Ordering::Relaxed);
+    if let Some(f) = GC_get_finalizer_notifier()
+        && NOTIFIED.swap(now, Ordering::Relaxed) != now
+    {
+        // SAFETY: the program's function, called as it asked.
+        unsafe { f() };
+    }
+}
+
+/// Sets (`f`) or removes (`f` null) the finalizer of the object at `object`; the previous one goes to `*old_f`, `*old_data`.
+///
+/// # Safety
+/// `f` may be called with `object` and `data`; the places are null or writable.
+unsafe fn register(
+    object: *mut c_void,
+    f: Option<Finalizer>,
+    data: *mut c_void,
+    old_f: *mut Option<Finalizer>,
+    old_data: *mut *mut c_void,
+    set: SetFinalizer,
+) {
+    startup::first_use();
+    let previous = set(object.cast(), f.map(|f| (f, data.cast())))
+        .ok()
+        .flatten();
+    if !old_f.is_null() {
+        // SAFETY: by the caller's contract.
+        unsafe { old_f.write(previous.map(|(f, _)| f)) };
+    }
+    if !old_data.is_null() {
+        // SAFETY: by the caller's contract.
+        unsafe { old_data.write(previous.map_or(ptr::null_mut(), |(_, d)| d.cast())) };
+    }
+}
+
+type SetFinalizer =
+    fn(*mut u8, Option<(Finalizer, *mut u8)>) -> Result<Option<(Finalizer, *mut u8)>, ()>;
+
+macro_rules! registrations {
+    ($($(#[$doc:meta])* $name:ident $set:expr;)*) => { $(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// `f` may be called with `object` and `data`; the places are null or writable.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(
+            object: *mut c_void,
+            f: Option<Finalizer>,
+            data: *mut c_void,
+            old_f: *mut Option<Finalizer>,
+            old_data: *mut *mut c_void,
+        ) {
+            // SAFETY: by the caller's contract.
+            unsafe { register(object, f, data, old_f, old_data, $set) }
+        }
+    )* };
+}
+
+registrations! {
+    /// Sets the finalizer; objects that it reaches, itself included, are finalized after it.
+    GC_register_finalizer raw::set_finalizer_strict;
+    /// As [`GC_register_finalizer`]; pointers of the object to itself do not count.
+    GC_register_finalizer_ignore_self raw::set_finalizer;
+    /// Sets the finalizer; what the object reaches may be finalized before it.
+    GC_register_finalizer_no_order raw::set_finalizer;
+    /// Sets a finalizer that runs once no other finalizable object reaches the object.
+    GC_register_finalizer_unreachable raw::set_finalizer;
+}
+
+/// Runs what is due on the calling thread; the number that ran.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_invoke_finalizers() -> c_int {
+    raw::run_finalizers() as c_int
+}
+
+/// Non-zero if finalizers are due.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_should_invoke_finalizers() -> c_int {
+    (raw::finalizers_pending().load(Ordering::Relaxed) != 0).into()
+}
+
+/// Non-zero: finalizers run only in [`GC_invoke_finalizers`].
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_set_finalize_on_demand(on: c_int) {
+    GC_finalize_on_demand.store(on, Ordering::Relaxed);
+}
+
+/// What [`GC_set_finalize_on_demand`] set.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_get_finalize_on_demand() -> c_int {
+    GC_finalize_on_demand.load(Ordering::Relaxed)
+}
+
+/// Non-zero: what is registered without order may be finalized before what reaches it.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_set_java_finalization(on: c_int) {
+    GC_java_finalization.store(on, Ordering::Relaxed);
+}
+
+/// What [`GC_set_java_finalization`] set.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_get_java_finalization() -> c_int {
+    GC_java_finalization.load(Ordering::Relaxed)
+}
+
+/// The function called once after a collection that left finalizers due, if they run on demand.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_set_finalizer_notifier(f: Option<Notifier>) {
+    GC_finalizer_notifier.store(f.map_or(0, |f| f as usize), Ordering::Relaxed);
+}
+
+/// What [`GC_set_finalizer_notifier`] set.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_get_finalizer_notifier() -> Option<Notifier> {
+    // SAFETY: by the interface the variable holds null or a function of this type.
+    unsafe { transmute::<usize, Option<Notifier>>(GC_finalizer_notifier.load(Ordering::Relaxed)) }
+}
