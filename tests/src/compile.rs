@@ -35,19 +35,51 @@ pub fn compile_shared(name: &str, output: &str, args: &[&str]) -> PathBuf {
     build("gcc", &format!("{name}.c"), output, &args)
 }
 
+/// Compiles `tests/c/SOURCE` into a program or library called `output`; `include` holds the headers, if not the system's.
+pub(crate) fn compile_including(
+    source: &str,
+    output: &str,
+    include: Option<&Path>,
+    args: &[&str],
+) -> PathBuf {
+    let (compiler, standard) = match source.ends_with(".cpp") {
+        true => ("g++", "-std=c++17"),
+        false => ("gcc", "-std=gnu17"),
+    };
+    build_once(output, || {
+        build_anew(
+            compiler,
+            source,
+            output,
+            include,
+            &[&[standard], args].concat(),
+        )
+    })
+}
+
 /// Runs the compiler, once in a test process for each output: a program that is replaced while it runs finds its own file
 /// no more, and its leak report then has no function names.
 fn build(compiler: &str, source: &str, output: &str, args: &[&str]) -> PathBuf {
+    let include = workspace().join("ffi-c/include");
+    build_once(output, || {
+        build_anew(compiler, source, output, Some(&include), args)
+    })
+}
+
+fn build_once(output: &str, make: impl FnOnce() -> PathBuf) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    built
-        .entry(output.to_owned())
-        .or_insert_with(|| build_anew(compiler, source, output, args))
-        .clone()
+    built.entry(output.to_owned()).or_insert_with(make).clone()
 }
 
 /// The output appears under its name in one step, so that test processes may share it.
-fn build_anew(compiler: &str, source: &str, output: &str, args: &[&str]) -> PathBuf {
+fn build_anew(
+    compiler: &str,
+    source: &str,
+    output: &str,
+    include: Option<&Path>,
+    args: &[&str],
+) -> PathBuf {
     let sources = workspace().join("tests/c");
     let bin = target().join("dunegc-tests/bin");
     fs::create_dir_all(&bin).expect("create the directory for test programs");
@@ -69,8 +101,7 @@ fn build_anew(compiler: &str, source: &str, output: &str, args: &[&str]) -> Path
     ];
     Run::new(compiler)
         .args(common)
-        .arg("-I")
-        .arg(workspace().join("ffi-c/include"))
+        .args(include.map(|dir| format!("-I{}", dir.display())))
         .arg("-o")
         .arg(&made)
         .arg(sources.join(source))

@@ -7,9 +7,11 @@
 mod compare;
 mod compile;
 mod library;
+mod oracle;
 mod run;
 
 pub use compare::{compare, compare_filtered, in_modes};
 pub use compile::{compile, compile_cxx, compile_shared, compile_with, link_with_library};
 pub use library::{Mode, library, workspace};
+pub use oracle::{LIBGC, Oracle, libgc_dir, oracle, with_libgc};
 pub use run::{Outcome, Run, need, scratch};

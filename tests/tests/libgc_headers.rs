@@ -42,17 +42,30 @@ fn ours() -> PathBuf {
     workspace().join("ffi-c/libgc/include")
 }
 
-/// Runs the compiler on `source`; `own` selects this project's headers, else Debian's are found.
-fn compiler(program: &str, source: &str, own: bool, args: &[&str]) -> Run {
-    let dir = scratch("headers");
-    let extension = if program == "g++" { "cc" } else { "c" };
-    let file = dir.join(format!("source.{extension}"));
-    fs::write(&file, source).expect("write the source");
-    let mut run = Run::new(program).args(args).dir(&dir);
+/// Runs the compiler on `source`; `own` selects this project's headers, else Debian's are found. Returns what it prints.
+fn compiler(program: &str, source: &str, own: bool, args: &[&str]) -> String {
+    let language = if program == "g++" { "c++" } else { "c" };
+    let mut run = Run::new(program).args(args).args(["-x", language]);
     if own {
         run = run.arg("-I").arg(ours());
     }
-    run.arg(file)
+    run.arg("-").stdin(source).ok().stdout
+}
+
+/// Compiles `source` and returns what the program prints.
+fn printed(compiler_name: &str, source: &str, own: bool, args: &[&str]) -> String {
+    let dir = scratch("headers");
+    let program = dir.join("program");
+    let output = program.display().to_string();
+    compiler(
+        compiler_name,
+        source,
+        own,
+        &[&["-o", &output], args].concat(),
+    );
+    let text = Run::new(&program).ok().stdout;
+    let _ = fs::remove_dir_all(dir);
+    text
 }
 
 fn includes(headers: &[&str]) -> String {
@@ -71,11 +84,11 @@ fn each_header_compiles_alone() {
             let source = format!("#include <{header}>\nint main(void) {{ return 0; }}\n");
             if !CXX_HEADERS.contains(header) {
                 let args = [&["-std=c11"], &strict[..], variant].concat();
-                compiler("gcc", &source, true, &args).ok();
+                compiler("gcc", &source, true, &args);
             }
             for standard in ["-std=c++98", "-std=c++17", "-std=c++20"] {
                 let args = [&[standard], &strict[..], variant].concat();
-                compiler("g++", &source, true, &args).ok();
+                compiler("g++", &source, true, &args);
             }
         }
     }
@@ -207,7 +220,7 @@ fn declarations_have_debians_types() {
     need("/usr/include/gc/gc.h", "libgc-dev");
     for variant in VARIANTS {
         let args = [&["-E", "-P"], *variant].concat();
-        let text = compiler("gcc", &includes(ALL), false, &args).ok().stdout;
+        let text = compiler("gcc", &includes(ALL), false, &args);
         let names = declared(&text);
         assert!(
             names.objects.len() > 210 && names.types.len() > 20 && names.structures.len() >= 4,
@@ -219,22 +232,15 @@ fn declarations_have_debians_types() {
         );
         // The libraries need not have what the headers declare: nothing is called or read.
         let source = report(&names);
-        let printed = |own: bool| {
-            let dir = scratch("headers");
-            let program = dir.join("report");
-            let output = program.display().to_string();
-            let fixed = [
-                "-std=c++17",
-                "-w",
-                "-O1",
-                "-o",
-                &output,
-                "-Wl,--unresolved-symbols=ignore-all",
-            ];
-            compiler("g++", &source, own, &[&fixed[..], variant].concat()).ok();
-            Run::new(&program).ok().stdout
-        };
-        let (debian, own) = (printed(false), printed(true));
+        let fixed = [
+            "-std=c++17",
+            "-w",
+            "-O1",
+            "-Wl,--unresolved-symbols=ignore-all",
+        ];
+        let args = [&fixed[..], variant].concat();
+        let debian = printed("g++", &source, false, &args);
+        let own = printed("g++", &source, true, &args);
         assert!(debian.contains("GC_malloc: PFPvmE\n"), "{debian}");
         for (debian, own) in debian.lines().zip(own.lines()) {
             assert_eq!(debian, own, "{variant:?}");
@@ -245,7 +251,7 @@ fn declarations_have_debians_types() {
 /// The macros that a preprocessor knows after including `header`: name, and parameters as far as there are any.
 fn macros(header: &str, own: bool, variant: &[&str]) -> BTreeMap<String, Option<usize>> {
     let args = [&["-E", "-dM"], variant].concat();
-    let run = |source: &str| compiler("gcc", source, own, &args).ok().stdout;
+    let run = |source: &str| compiler("gcc", source, own, &args);
     let before = run("");
     let before: BTreeSet<&str> = before.lines().collect();
     run(&format!("#include <{header}>\n"))
@@ -303,8 +309,7 @@ fn constants_have_debians_values() {
         for name in &names {
             source.push_str(&format!("\"{name}\" {name}\n"));
         }
-        let run = compiler("gcc", &source, own, &["-E", "-P", "-DGC_THREADS"]);
-        let text = run.ok().stdout;
+        let text = compiler("gcc", &source, own, &["-E", "-P", "-DGC_THREADS"]);
         // Arithmetic on literals only: hand it to the compiler.
         let literal: Vec<(&str, &str)> = text
             .lines()
@@ -322,9 +327,7 @@ fn constants_have_debians_values() {
             program.push_str(&format!("printf(\"{name} %ld\\n\", (long)({value}));\n"));
         }
         program.push_str("return 0; }\n");
-        let output = scratch("headers").join("constants");
-        compiler("gcc", &program, own, &["-o", &output.display().to_string()]).ok();
-        Run::new(output).ok().stdout
+        printed("gcc", &program, own, &[])
     };
     assert_eq!(values(false), values(true));
 }

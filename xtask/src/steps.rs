@@ -75,6 +75,11 @@ const STEPS: &[Step] = &[
         run: programs,
     },
     Step {
+        name: "libgc",
+        about: "headers and programs of the Boehm interface, compared with Debian's libgc1",
+        run: libgc,
+    },
+    Step {
         name: "selfhost",
         about: "cargo build of this workspace under the library",
         run: selfhost,
@@ -123,6 +128,7 @@ const PROCESS_TESTS: &[&str] = &[
     "trace",
     "probes",
 ];
+const LIBGC_TESTS: &[&str] = &["libgc_headers", "libgc_objects"];
 
 /// Runs the chosen steps to the end (or to the first failure) and sums up.
 pub fn test(context: &Context, only: &[String], list: bool, fail_fast: bool) -> Result<()> {
@@ -245,6 +251,10 @@ fn process(context: &Context) -> Result<Outcome> {
 
 fn programs(context: &Context) -> Result<Outcome> {
     whole_system(context, &["programs", "servers", "compilers"], &[])
+}
+
+fn libgc(context: &Context) -> Result<Outcome> {
+    whole_system(context, LIBGC_TESTS, &[])
 }
 
 fn selfhost(context: &Context) -> Result<Outcome> {

@@ -1,0 +1,168 @@
+//! Programs for libgc, run against Debian's libgc1 and against this project's: output and exit status must be the same.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crate::compile::compile_including;
+use crate::library::{target, workspace};
+use crate::run::{Outcome, Run, scratch};
+
+/// The names under which programs look for the libraries.
+pub const LIBGC: [(&str, &str); 2] = [("libgc.so.1", "libgc.so"), ("libgccpp.so.1", "libgccpp.so")];
+
+/// A folder for `LD_LIBRARY_PATH` with this project's libgc, and nothing else: of `DUNEGC_LIBGC_DIR`, or of the release build.
+///
+/// # Panics
+/// When there is none; the message says how to build it.
+pub fn libgc_dir() -> PathBuf {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let built =
+            env::var_os("DUNEGC_LIBGC_DIR").map_or_else(|| target().join("release"), PathBuf::from);
+        // One folder for each build, shared by test processes: each link appears under its name in one step.
+        let name = built.display().to_string().replace('/', "-");
+        let dir = target().join("dunegc-tests").join(format!("libgc{name}"));
+        fs::create_dir_all(&dir).expect("create the folder of the library");
+        let fresh = scratch("links");
+        for (soname, file) in LIBGC {
+            let library = built.join(file);
+            for name in [soname, file] {
+                if library.is_file() {
+                    symlink(&library, fresh.join(name)).expect("link the library");
+                    fs::rename(fresh.join(name), dir.join(name)).expect("move the link");
+                }
+            }
+        }
+        let _ = fs::remove_dir_all(fresh);
+        assert!(
+            dir.join("libgc.so").exists(),
+            "{}: no libgc.so; build it with `cargo build --release -p dunegc-libgc`, or set DUNEGC_LIBGC_DIR",
+            built.display()
+        );
+        dir
+    })
+    .clone()
+}
+
+/// A program of `tests/c/libgc` and what is compared.
+pub struct Oracle {
+    name: String,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    filter: fn(&str) -> String,
+    stderr: fn(&str) -> String,
+    limit: u64,
+}
+
+/// The program of `tests/c/libgc/NAME`, a C or C++ source. Standard error is left out of the comparison.
+pub fn oracle(name: &str) -> Oracle {
+    Oracle {
+        name: name.to_owned(),
+        args: Vec::new(),
+        env: Vec::new(),
+        filter: str::to_owned,
+        stderr: |_| String::new(),
+        limit: 120,
+    }
+}
+
+impl Oracle {
+    /// Adds an argument of the program.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Sets an environment variable for each run.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets what of standard output is compared, if not all.
+    pub fn filter(mut self, filter: fn(&str) -> String) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Sets what of standard error is compared.
+    pub fn stderr(mut self, filter: fn(&str) -> String) -> Self {
+        self.stderr = filter;
+        self
+    }
+
+    /// Compiles the program with Debian's headers and with this project's, runs the first with Debian's library and both with
+    /// this project's, and demands the same of all three.
+    ///
+    /// # Panics
+    /// When they differ, or when a library is not the one it should be.
+    pub fn same(&self) {
+        let ours = workspace().join("ffi-c/libgc/include");
+        let stem = self.name.split('.').next().unwrap_or(&self.name);
+        let source = format!("libgc/{}", self.name);
+        // Both are linked with Debian's library: what is loaded is chosen when they run.
+        let mut args: Vec<&str> = vec!["-rdynamic"];
+        if self.name.ends_with(".cpp") {
+            args.push("-lgccpp");
+        }
+        args.extend(["-lgc", "-ldl"]);
+        let debian = compile_including(&source, &format!("libgc-{stem}-debian"), None, &args);
+        let own = compile_including(&source, &format!("libgc-{stem}-own"), Some(&ours), &args);
+        let start = |program: &PathBuf| {
+            let mut run = Run::new(program)
+                .args(&self.args)
+                .dir(workspace().join("tests/c/libgc"))
+                .env("DUNEGC_TEST_BIN", target().join("dunegc-tests/bin"))
+                .limit(self.limit);
+            for (name, value) in &self.env {
+                run = run.env(name, value);
+            }
+            run
+        };
+        let expected = start(&debian).output();
+        for program in [&debian, &own] {
+            let run = with_libgc(start(program));
+            let loaded = run.clone().env("LD_TRACE_LOADED_OBJECTS", "1").output();
+            assert!(
+                loaded.stdout.contains(&*libgc_dir().to_string_lossy()),
+                "this project's library is not loaded\n{loaded}"
+            );
+            self.compare(&expected, &run.output());
+        }
+    }
+
+    fn compare(&self, expected: &Outcome, got: &Outcome) {
+        let shown = |outcome: &Outcome| {
+            format!(
+                "exit status {}\n{}{}",
+                outcome.code(),
+                (self.filter)(&outcome.stdout),
+                (self.stderr)(&outcome.stderr)
+            )
+        };
+        let (left, right) = (shown(expected), shown(got));
+        let differs = left
+            .lines()
+            .zip(right.lines())
+            .find(|(left, right)| left != right);
+        assert!(
+            left == right,
+            "first difference: {differs:?}\n=== Debian's libgc1\n{expected}\n=== this one\n{got}"
+        );
+    }
+}
+
+/// `run` with this project's libgc; forced collections and others beside the program as in the other suites.
+pub fn with_libgc(mut run: Run) -> Run {
+    run = run.env("LD_LIBRARY_PATH", libgc_dir());
+    if let Some(every) = env::var_os("DUNEGC_TEST_ZEAL") {
+        run = run.env("DUNEGC_ZEAL", every);
+    }
+    if env::var_os("DUNEGC_TEST_CONCURRENT").is_some() {
+        run = run.env("DUNEGC_CONCURRENT", "yes");
+    }
+    run
+}
