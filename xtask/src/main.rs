@@ -1,13 +1,14 @@
 //! `cargo xtask`: everything that people and CI run.
 //!
 //! `demo` builds and shows the benchmark table, `test` runs every check of the project,
-//! `torture` runs the stress program for as long as wanted, `install-deps` brings in the
-//! Debian packages that the other three need.
+//! `torture` runs the stress program for as long as wanted, `install` puts the product in place,
+//! `install-deps` brings in the Debian packages that the other three need.
 
 mod context;
 mod demo;
 mod deps;
 mod fuzz;
+mod install;
 mod report;
 mod steps;
 
@@ -41,6 +42,8 @@ enum Command {
         #[arg(long, default_value_t = 10.0)]
         minutes: f64,
     },
+    /// Build and install libraries, headers, pkg-config files, the command and its man pages.
+    Install(install::InstallArgs),
     /// Install the Debian packages that demo and test need (as root), or print the command.
     InstallDeps,
 }
@@ -75,6 +78,7 @@ fn run() -> Result<()> {
         Command::Demo { args } => demo::run(&context, &args),
         Command::Test(args) => steps::test(&context, &args.only, args.list, args.fail_fast),
         Command::Torture { minutes } => steps::torture(&context, minutes),
+        Command::Install(args) => install::run(&context, args),
         Command::InstallDeps => deps::install_all(&context),
     }
 }

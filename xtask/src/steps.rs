@@ -128,7 +128,7 @@ const PROCESS_TESTS: &[&str] = &[
     "trace",
     "probes",
 ];
-const LIBGC_TESTS: &[&str] = &["libgc_headers", "libgc_objects"];
+const LIBGC_TESTS: &[&str] = &["libgc_headers", "libgc_install", "libgc_objects"];
 
 /// Runs the chosen steps to the end (or to the first failure) and sums up.
 pub fn test(context: &Context, only: &[String], list: bool, fail_fast: bool) -> Result<()> {
