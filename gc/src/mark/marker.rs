@@ -2,23 +2,25 @@
 //!
 //! Depth-first over packets, with a short first-in first-out ring in front, so that an object's memory is prefetched some
 //! scans before it is read (Cher, Hosking and Vitek, "Software Prefetching for Mark-Sweep Garbage Collection", ISMM 2004).
+//!
+//! A collection is this loop, some dozen instructions for each object and a few for each of its words: what it needs all the
+//! time is kept in registers, and everything else left to functions that are rarely called.
 
-use super::deque::Deque;
-use super::packet::{self, ENTRIES, Packet};
+use super::entry::Entry;
+use super::packet::Packet;
+use super::shape::{SHAPES, Shape};
 use super::shared::Shared;
+use super::stack::{Stack, Top};
 use crate::heap::block::{Block, REACHED};
-use crate::heap::layout::{self, BLOCK, BLOCK_SHIFT};
-use crate::heap::{class, large};
+use crate::heap::large;
+use crate::heap::layout::{self, BLOCK};
 use core::ptr;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Objects between prefetch and scan.
 const RING: usize = 16;
 /// Large objects and root ranges are scanned in pieces of this many bytes, so that markers can share them.
 const CHUNK: usize = 64 << 10;
-/// Class value of entries that stand for (the rest of) a large object.
-const LARGE: u64 = 0xff;
-const ADDRESS: u64 = (1 << 48) - 1;
 /// Objects scanned between looks for idle markers.
 const SHARE_EVERY: u32 = 128;
 
@@ -48,210 +50,54 @@ impl Tally {
 /// A marker's private state.
 pub struct Marker<'a> {
     shared: &'a Shared,
-    id: usize,
-    base: usize,
-    limit: usize,
-    /// Bit k: kind k is traced.
-    traced: u32,
     /// Only this marker runs: nobody asks for a share of its work.
     alone: bool,
-    /// Also try words with their top 16 bits cleared.
+    /// Also try words with their top bits cleared.
     tagged: bool,
-    ring: [u64; RING],
-    /// Position of the oldest entry in the ring.
-    at: usize,
-    /// Entries in the ring.
-    waiting: usize,
-    packet: *mut Packet,
-    /// Full packets kept private.
-    more: *mut Packet,
-    countdown: u32,
-    /// Bytes of the tally that the others know of.
-    reported: u64,
+    heap: Heap<'a>,
+    stack: Stack<'a>,
+    top: Top,
     /// What it did so far.
     pub tally: Tally,
+    /// Bytes of the tally that the others know of.
+    reported: u64,
+}
+
+/// What words are looked up in.
+#[derive(Clone, Copy)]
+struct Heap<'a> {
+    base: usize,
+    limit: usize,
+    shapes: &'a [AtomicU64; SHAPES],
+}
+
+/// Grey objects whose memory is on its way to the cache.
+struct Ring {
+    entries: [Entry; RING],
+    /// Taken from it, and put into it, so far.
+    first: usize,
+    end: usize,
 }
 
 impl<'a> Marker<'a> {
     /// Marker number `id` of `shared`. `None` without memory for its first packet.
     pub fn new(shared: &'a Shared, id: usize, alone: bool) -> Option<Self> {
-        let packet = packet::take();
-        if packet.is_null() {
-            return None;
-        }
-        Some(Marker {
-            shared,
-            id,
+        let (stack, top) = Stack::new(shared, id)?;
+        let heap = Heap {
             base: layout::base(),
             limit: layout::limit(),
-            traced: shared.traced(),
+            shapes: shared.shapes(),
+        };
+        Some(Marker {
+            shared,
             alone,
             tagged: shared.tagged(),
-            ring: [0; RING],
-            at: 0,
-            waiting: 0,
-            packet,
-            more: ptr::null_mut(),
-            countdown: SHARE_EVERY,
-            reported: 0,
+            heap,
+            stack,
+            top,
             tally: Tally::default(),
+            reported: 0,
         })
-    }
-
-    /// Treats `word` as a pointer: marks the object it leads to and makes it grey.
-    #[inline(always)]
-    pub fn word(&mut self, word: usize) {
-        let off = word.wrapping_sub(self.base);
-        if off < self.limit {
-            self.target(off);
-        } else if self.tagged && word >> 47 != 0 {
-            self.untagged(word);
-        }
-    }
-
-    /// A word that may be a pointer with something in its top 16 bits (17 with the sign bit of user addresses).
-    fn untagged(&mut self, word: usize) {
-        let off = (word & ((1 << 47) - 1)).wrapping_sub(self.base);
-        if off < self.limit {
-            self.target(off);
-        }
-    }
-
-    #[inline(always)]
-    fn target(&mut self, off: usize) {
-        let b = Block::at(off);
-        // SAFETY: `off` is below the limit.
-        let info = unsafe { b.info_from(self.base) };
-        if self.traced >> (info.kind() as u32) & 1 == 0 {
-            return;
-        }
-        if !info.is_small() {
-            return self.target_large(off, b);
-        }
-        let class = info.class();
-        let index = ((off & (BLOCK - 1)) as u64 * info.high() as u64 >> 32) as usize;
-        // SAFETY: info words of small blocks hold a class below CLASSES.
-        let (size, capacity) = unsafe {
-            (
-                *class::SIZE.get_unchecked(class as usize),
-                *class::CAPACITY.get_unchecked(class as usize),
-            )
-        };
-        if index >= capacity as usize || !self.set_mark(b, index, info.is_full()) {
-            return;
-        }
-        self.tally.objects += 1;
-        self.tally.bytes += size as u64;
-        if info.kind().is_scanned() {
-            let addr = (self.base + ((b.0 as usize) << BLOCK_SHIFT)) + index * size as usize;
-            prefetch(addr);
-            self.grey(addr as u64 | (class as u64) << 48);
-        } else {
-            self.tally.atomic += size as u64;
-        }
-    }
-
-    #[cold]
-    fn target_large(&mut self, off: usize, b: Block) {
-        let info = b.info();
-        let Some((first, size)) = large::head_of(b, info) else {
-            return;
-        };
-        if self.base + off >= first.addr() + size || !self.set_mark(first, 0, true) {
-            return;
-        }
-        self.tally.objects += 1;
-        self.tally.bytes += size as u64;
-        if info.kind().is_scanned() {
-            self.grey(first.addr() as u64 | LARGE << 48);
-        } else {
-            self.tally.atomic += size as u64;
-        }
-    }
-
-    /// Marks an allocated slot; false if it was marked or is free. Two markers may both mark the same object at the same
-    /// moment and both scan it, which is harmless: plain loads and stores do, where bits would need a locked instruction, whose
-    /// cost is that nothing overlaps with it.
-    #[inline(always)]
-    fn set_mark(&self, b: Block, index: usize, full: bool) -> bool {
-        // SAFETY: `b` lies below the limit, and `index` below the capacity of a block of its class.
-        let mark = unsafe { b.mark_from(self.base, index) };
-        if mark.load(Relaxed) != 0 {
-            return false;
-        }
-        if !full {
-            // SAFETY: as above.
-            let free = unsafe { b.free_from(self.base, index / 64) };
-            if free.load(Relaxed) >> (index % 64) & 1 != 0 {
-                return false;
-            }
-        }
-        mark.store(REACHED, Relaxed);
-        true
-    }
-
-    #[inline(always)]
-    fn grey(&mut self, entry: u64) {
-        // SAFETY: `packet` is this marker's own; `len < ENTRIES` holds after `push_full`.
-        unsafe {
-            if (*self.packet).len == ENTRIES && !self.push_full() {
-                return self.shared.overflowed();
-            }
-            let p = self.packet;
-            (*p).entries[(*p).len] = entry;
-            (*p).len += 1;
-        }
-    }
-
-    /// Puts the full packet aside and takes an empty one; false without memory.
-    #[cold]
-    fn push_full(&mut self) -> bool {
-        let fresh = packet::take();
-        if fresh.is_null() {
-            return false;
-        }
-        let deque = self.shared.deque(self.id);
-        if deque.is_none_or(|d| d.len() >= 4 || !d.push(self.packet as usize)) {
-            // SAFETY: the full packet is this marker's own.
-            unsafe { (*self.packet).next = self.more };
-            self.more = self.packet;
-        }
-        self.packet = fresh;
-        true
-    }
-
-    /// Takes a grey entry from the private packets.
-    #[inline(always)]
-    fn next_entry(&mut self) -> Option<u64> {
-        // SAFETY: `packet` is this marker's own and `len <= ENTRIES`.
-        unsafe {
-            if (*self.packet).len == 0 && (self.more.is_null() || !self.next_packet()) {
-                return None;
-            }
-            let p = self.packet;
-            (*p).len -= 1;
-            Some((*p).entries[(*p).len])
-        }
-    }
-
-    /// The current packet is empty: takes another one, private first.
-    #[cold]
-    fn next_packet(&mut self) -> bool {
-        let next = if !self.more.is_null() {
-            let p = self.more;
-            // SAFETY: packets in the private list are this marker's own.
-            self.more = unsafe { (*p).next };
-            p
-        } else {
-            match self.shared.deque(self.id).and_then(Deque::pop) {
-                Some(p) => p as *mut Packet,
-                None => return false,
-            }
-        };
-        // SAFETY: the empty packet is this marker's own and given up here.
-        unsafe { packet::put(self.packet) };
-        self.packet = next;
-        true
     }
 
     /// What it did since this was last asked.
@@ -260,74 +106,20 @@ impl<'a> Marker<'a> {
         core::mem::take(&mut self.tally)
     }
 
-    /// Scans until the private work is used up.
-    pub fn drain(&mut self) {
-        loop {
-            while self.waiting < RING
-                && let Some(entry) = self.next_entry()
-            {
-                prefetch((entry & ADDRESS) as usize);
-                self.ring[(self.at + self.waiting) % RING] = entry;
-                self.waiting += 1;
-            }
-            if self.waiting == 0 {
-                if !self.next_packet() {
-                    return;
-                }
-                continue;
-            }
-            let entry = self.ring[self.at % RING];
-            self.at = self.at.wrapping_add(1);
-            self.waiting -= 1;
-            self.scan(entry);
-        }
-    }
-
-    #[inline(always)]
-    fn scan(&mut self, entry: u64) {
-        let addr = (entry & ADDRESS) as usize;
-        let class = entry >> 48;
-        if class == LARGE {
-            return self.scan_large(addr);
-        }
-        // SAFETY: entries hold classes below CLASSES, or LARGE.
-        let size = unsafe { *class::SIZE.get_unchecked(class as usize) } as usize;
-        self.range(addr, addr + size);
-        self.countdown -= 1;
-        if self.countdown == 0 {
-            self.countdown = SHARE_EVERY;
-            self.shared.progressed(self.tally.bytes - self.reported);
-            self.reported = self.tally.bytes;
-            self.share();
-        }
-    }
-
-    #[cold]
-    fn scan_large(&mut self, addr: usize) {
-        let b = Block::at(addr - self.base);
-        let Some((first, size)) = large::head_of(b, b.info()) else {
-            return;
-        };
-        let end = first.addr() + size;
-        if end - addr > CHUNK {
-            self.grey((addr + CHUNK) as u64 | LARGE << 48);
-        }
-        self.share();
-        self.range(addr, end.min(addr + CHUNK));
+    /// Treats `word` as a pointer: marks the object it leads to and makes it grey.
+    pub fn word(&mut self, word: usize) {
+        let at = &raw const word as usize;
+        self.range(at, at + 8);
     }
 
     /// Scans `[lo, hi)`, both multiples of 8.
-    #[inline(always)]
     pub fn range(&mut self, lo: usize, hi: usize) {
-        let mut p = lo as *const usize;
-        let end = hi as *const usize;
-        while p < end {
-            // SAFETY: callers pass objects of the heap or root ranges, mapped and readable while the world is stopped.
-            // Volatile, because their owner's type is not known and may be anything.
-            let w = unsafe { ptr::read_volatile(p) };
-            self.word(w);
-            p = p.wrapping_add(1);
-        }
+        let (heap, top) = (self.heap, self.top);
+        self.top = if self.tagged {
+            self.scan::<true>(heap, top, lo, hi)
+        } else {
+            self.scan::<false>(heap, top, lo, hi)
+        };
     }
 
     /// Scans `[lo, hi)` leaving out words that point into the object `[lo, hi)` itself.
@@ -341,112 +133,224 @@ impl<'a> Marker<'a> {
         }
     }
 
-    /// Hands half of the private work out if somebody wants some and nothing lies ready to be stolen.
-    fn share(&mut self) {
-        let Some(deque) = self.shared.deque(self.id) else {
-            return;
+    /// Scans until the private work is used up.
+    pub fn drain(&mut self) {
+        self.drain_some(u64::MAX);
+    }
+
+    /// Scans about `bytes` bytes of objects, and leaves the rest of the private work to the others.
+    pub fn help(&mut self, bytes: u64) {
+        self.drain_some(bytes);
+        self.report();
+        self.top = self.stack.leave(self.top);
+    }
+
+    /// Scans until the private work is used up, or about `bytes` bytes are marked.
+    fn drain_some(&mut self, bytes: u64) {
+        let most = self.tally.bytes.saturating_add(bytes);
+        self.top = if self.tagged {
+            self.drain_as::<true>(self.top, most)
+        } else {
+            self.drain_as::<false>(self.top, most)
         };
-        let idle = !self.alone && self.shared.someone_idle();
-        if !idle && !self.shared.is_help_offered() || !deque.is_empty() {
-            return;
-        }
-        if !self.more.is_null() {
-            let p = self.more;
-            // SAFETY: packets in the private list are this marker's own; once pushed, it is the deque's.
-            unsafe { self.more = (*p).next };
-            if !deque.push(p as usize) {
-                // SAFETY: not pushed, so it is still this marker's own.
-                unsafe { (*p).next = self.more };
-                self.more = p;
+    }
+
+    fn drain_as<const TAGGED: bool>(&mut self, mut top: Top, most: u64) -> Top {
+        let heap = self.heap;
+        let mut ring = Ring {
+            entries: [Entry::large(0); RING],
+            first: 0,
+            end: 0,
+        };
+        let mut countdown = SHARE_EVERY;
+        loop {
+            while ring.end - ring.first < RING {
+                if top.is_empty() {
+                    if !self.stack.has_more() {
+                        break;
+                    }
+                    top = self.stack.next_packet(top);
+                }
+                // SAFETY: the packet is this marker's own, and not empty.
+                let entry = unsafe { top.pop() };
+                prefetch(entry.addr());
+                ring.entries[ring.end % RING] = entry;
+                ring.end += 1;
             }
-            return;
-        }
-        // SAFETY: both packets are this marker's own; the halves lie inside their entry arrays.
-        unsafe {
-            let len = (*self.packet).len;
-            if len < 4 {
-                return;
+            if ring.end == ring.first {
+                top = self.stack.next_packet(top);
+                if top.is_empty() {
+                    return top;
+                }
+                continue;
             }
-            let fresh = packet::take();
-            if fresh.is_null() {
-                return;
+            let entry = ring.entries[ring.first % RING];
+            ring.first += 1;
+            let addr = entry.addr();
+            if entry.is_large() {
+                top = self.scan_large::<TAGGED>(top, addr);
+                countdown = 1;
+            } else {
+                top = self.scan::<TAGGED>(heap, top, addr, addr + entry.size());
             }
-            // The oldest entries lead to the largest parts of the graph.
-            let give = len / 2;
-            let from = &mut (*self.packet).entries;
-            let to = &mut (*fresh).entries;
-            to[..give].copy_from_slice(&from[..give]);
-            from.copy_within(give..len, 0);
-            (*self.packet).len = len - give;
-            (*fresh).len = give;
-            if !deque.push(fresh as usize) {
-                (*fresh).next = self.more;
-                self.more = fresh;
+            countdown -= 1;
+            if countdown == 0 {
+                countdown = SHARE_EVERY;
+                top = self.look_around(top);
+                if self.tally.bytes >= most {
+                    return self.put_back(top, ring);
+                }
             }
         }
     }
 
-    /// Scans about `bytes` bytes of objects, and leaves the rest of the private work to the others.
-    pub fn drain_some(&mut self, bytes: u64) {
-        while self.tally.bytes < bytes {
-            while self.waiting < RING
-                && let Some(entry) = self.next_entry()
-            {
-                prefetch((entry & ADDRESS) as usize);
-                self.ring[(self.at + self.waiting) % RING] = entry;
-                self.waiting += 1;
+    #[inline(always)]
+    fn scan<const TAGGED: bool>(&mut self, heap: Heap, mut top: Top, lo: usize, hi: usize) -> Top {
+        let mut p = lo as *const usize;
+        let end = hi as *const usize;
+        while p < end {
+            // SAFETY: callers pass objects of the heap, or roots, mapped and readable while they are marked from. Volatile,
+            // because their owner's type is not known and may be anything.
+            let mut word = unsafe { ptr::read_volatile(p) };
+            if TAGGED {
+                // The top 17 bits (16 and the sign of user addresses) mean nothing.
+                word &= (1 << 47) - 1;
             }
-            if self.waiting == 0 {
-                break;
+            let off = word.wrapping_sub(heap.base);
+            if off < heap.limit {
+                top = self.target(heap, top, off);
             }
-            for _ in 0..self.waiting.min(RING / 2) {
-                let entry = self.ring[self.at % RING];
-                self.at = self.at.wrapping_add(1);
-                self.waiting -= 1;
-                self.scan(entry);
+            p = p.wrapping_add(1);
+        }
+        top
+    }
+
+    /// Two markers may both mark the same object at the same moment and both scan it, which is harmless: plain loads and stores do,
+    /// where bits would need a locked instruction, whose cost is that nothing overlaps with it.
+    #[inline(always)]
+    fn target(&mut self, heap: Heap, mut top: Top, off: usize) -> Top {
+        let b = Block::at(off);
+        // SAFETY: `off` is below the limit.
+        let info = unsafe { b.info_from(heap.base) };
+        if !info.is_small() {
+            return self.target_large(top, off);
+        }
+        // SAFETY: the index is below SHAPES.
+        let shape = Shape(unsafe { heap.shapes.get_unchecked(info.cache_index()) }.load(Relaxed));
+        let index = ((off & (BLOCK - 1)) as u64 * info.high() as u64 >> 32) as usize;
+        if index >= shape.capacity() {
+            return top;
+        }
+        // SAFETY: `b` lies below the limit, and `index` below the capacity of a block of its class.
+        let mark = unsafe { b.mark_from(heap.base, index) };
+        if mark.load(Relaxed) != 0 {
+            return top;
+        }
+        if !info.is_full() {
+            // SAFETY: as above.
+            let free = unsafe { b.free_from(heap.base, index / 64) };
+            if free.load(Relaxed) >> (index % 64) & 1 != 0 {
+                return top;
             }
         }
-        while self.waiting > 0 {
-            self.waiting -= 1;
-            self.grey(self.ring[(self.at + self.waiting) % RING]);
+        mark.store(REACHED, Relaxed);
+        self.tally.objects += 1;
+        self.tally.bytes += shape.size() as u64;
+        if !shape.is_scanned() {
+            self.tally.atomic += shape.size() as u64;
+            return top;
         }
+        let addr = heap.base + (off & !(BLOCK - 1)) + index * shape.size();
+        // SAFETY: the packet is this marker's own, and never left full.
+        unsafe { top.push(shape.entry(addr)) };
+        if top.is_full() {
+            top = self.stack.full(top);
+        }
+        top
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn target_large(&mut self, top: Top, off: usize) -> Top {
+        let b = Block::at(off);
+        let info = b.info();
+        let traced = self.shared.traced() >> (info.kind() as u32) & 1 != 0;
+        let Some((first, size)) = large::head_of(b, info).filter(|_| traced) else {
+            return top;
+        };
+        if layout::base() + off >= first.addr() + size || first.mark(0).load(Relaxed) != 0 {
+            return top;
+        }
+        first.mark(0).store(REACHED, Relaxed);
+        self.tally.objects += 1;
+        self.tally.bytes += size as u64;
+        if info.kind().is_scanned() {
+            self.push(top, Entry::large(first.addr()))
+        } else {
+            self.tally.atomic += size as u64;
+            top
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn scan_large<const TAGGED: bool>(&mut self, mut top: Top, addr: usize) -> Top {
+        let b = Block::at(addr - layout::base());
+        let Some((first, size)) = large::head_of(b, b.info()) else {
+            return top;
+        };
+        let end = first.addr() + size;
+        if end - addr > CHUNK {
+            top = self.push(top, Entry::large(addr + CHUNK));
+            top = self.look_around(top);
+        }
+        self.scan::<TAGGED>(self.heap, top, addr, end.min(addr + CHUNK))
+    }
+
+    fn push(&mut self, mut top: Top, entry: Entry) -> Top {
+        // SAFETY: the packet is this marker's own, and never left full.
+        unsafe { top.push(entry) };
+        if top.is_full() {
+            top = self.stack.full(top);
+        }
+        top
+    }
+
+    /// What is in the ring becomes grey again.
+    fn put_back(&mut self, mut top: Top, ring: Ring) -> Top {
+        for i in ring.first..ring.end {
+            top = self.push(top, ring.entries[i % RING]);
+        }
+        top
+    }
+
+    /// Tells what it did, and hands some work out if somebody wants some.
+    #[cold]
+    #[inline(never)]
+    fn look_around(&mut self, top: Top) -> Top {
+        self.report();
+        let idle = !self.alone && self.shared.someone_idle();
+        if idle || self.shared.is_help_offered() {
+            self.stack.share(top)
+        } else {
+            top
+        }
+    }
+
+    fn report(&mut self) {
         self.shared.progressed(self.tally.bytes - self.reported);
         self.reported = self.tally.bytes;
-        // SAFETY: the packets are this marker's own, and given up here.
-        unsafe {
-            if (*self.packet).len > 0 {
-                self.shared.left().push(self.packet);
-                self.packet = ptr::null_mut();
-            }
-            while !self.more.is_null() {
-                let p = self.more;
-                self.more = (*p).next;
-                self.shared.left().push(p);
-            }
-        }
     }
 
     /// Takes a stolen packet as the current one. The private work is used up.
     pub fn adopt(&mut self, p: *mut Packet) {
-        // SAFETY: the current packet is this marker's own and empty.
-        unsafe { packet::put(self.packet) };
-        self.packet = p;
+        self.top = self.stack.adopt(self.top, p);
     }
 }
 
 impl Drop for Marker<'_> {
     fn drop(&mut self) {
-        // SAFETY: the packets are this marker's own.
-        unsafe {
-            if !self.packet.is_null() {
-                packet::put(self.packet);
-            }
-            while !self.more.is_null() {
-                let p = self.more;
-                self.more = (*p).next;
-                packet::put(p);
-            }
-        }
+        self.stack.end(self.top);
     }
 }
 

@@ -2,9 +2,12 @@
 
 pub mod deque;
 pub mod dirty;
+mod entry;
 pub mod marker;
 pub mod packet;
 pub mod phase;
 pub mod pool;
 pub mod rescan;
+mod shape;
 pub mod shared;
+mod stack;

@@ -1,5 +1,6 @@
 //! Packets of grey objects: what markers keep their work in and hand to each other.
 
+use super::entry::Entry;
 use crate::heap::own;
 use crate::sys::lock::Lock;
 use crate::sys::mem;
@@ -19,7 +20,7 @@ pub struct Packet {
     /// Entries used.
     pub len: usize,
     /// The entries.
-    pub entries: [u64; ENTRIES],
+    pub entries: [Entry; ENTRIES],
 }
 
 const _: () = assert!(size_of::<Packet>() == mem::PAGE);

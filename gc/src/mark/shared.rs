@@ -5,6 +5,7 @@ use super::dirty::{self, Kinds};
 use super::marker::{Marker, Tally};
 use super::packet::{Left, Packet};
 use super::phase::Phase;
+use super::shape::{self, SHAPES};
 use crate::heap::block::{Block, State, valid, words};
 use crate::heap::{class, runs};
 use crate::kind::Kind;
@@ -45,6 +46,7 @@ pub struct Shared {
     next_pages: AtomicUsize,
     next_block: AtomicUsize,
     end_block: AtomicUsize,
+    shapes: [AtomicU64; SHAPES],
     traced: AtomicU32,
     explicit: AtomicU32,
     tagged: AtomicBool,
@@ -103,6 +105,7 @@ static SHARED: Shared = Shared {
     next_pages: AtomicUsize::new(0),
     next_block: AtomicUsize::new(0),
     end_block: AtomicUsize::new(0),
+    shapes: [const { AtomicU64::new(0) }; SHAPES],
     traced: AtomicU32::new(0),
     explicit: AtomicU32::new(0),
     tagged: AtomicBool::new(false),
@@ -122,6 +125,7 @@ impl Shared {
     /// Prepares a phase for up to `markers` markers. The ranges of `work` must stay where they are until it is over.
     pub fn begin(&self, scope: Scope, work: Work, markers: usize) {
         self.traced.store(scope.traced, Relaxed);
+        shape::fill(&self.shapes, scope.traced);
         self.explicit.store(scope.explicit, Relaxed);
         self.tagged.store(scope.tagged, Relaxed);
         self.overflow.store(false, Relaxed);
@@ -238,7 +242,7 @@ impl Shared {
         if let Some(mut m) = Marker::new(self, NO_DEQUE, true)
             && self.find_work(&mut m, bytes)
         {
-            m.drain_some(bytes);
+            m.help(bytes);
             done = m.tally.bytes;
             self.count_in(&mut m);
         }
@@ -384,6 +388,11 @@ impl Shared {
     /// Kinds that are traced, as bits.
     pub fn traced(&self) -> u32 {
         self.traced.load(Relaxed)
+    }
+
+    /// The shapes of objects, of which those of kinds that are not traced are not marked.
+    pub fn shapes(&self) -> &[AtomicU64; SHAPES] {
+        &self.shapes
     }
 
     /// Whether top bits are cut off.

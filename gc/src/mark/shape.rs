@@ -1,0 +1,84 @@
+//! What a marker has to know of the objects of a block, in one word for each kind and class.
+
+use super::entry::Entry;
+use crate::heap::class::{CAPACITY, CLASS_BITS, CLASSES, SIZE};
+use crate::kind::Kind;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Combinations of kind and class.
+pub const SHAPES: usize = 8 << CLASS_BITS;
+
+/// Objects of one kind and class. From the lowest bits up: how many a block holds (16 bits, 0 if they are not marked), their
+/// size in bytes (16 bits), and the part of an [`Entry`] that is the same for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape(pub u64);
+
+impl Shape {
+    fn new(kind: Kind, class: usize, traced: bool) -> Shape {
+        let (size, capacity) = (SIZE[class] as usize, CAPACITY[class]);
+        let entry = Entry::small(0, size, kind.is_scanned());
+        Shape(entry.bits() | (size as u64) << 16 | if traced { u64::from(capacity) } else { 0 })
+    }
+
+    /// Objects in a block.
+    #[inline(always)]
+    pub fn capacity(self) -> usize {
+        self.0 as u16 as usize
+    }
+
+    /// Bytes of an object.
+    #[inline(always)]
+    pub fn size(self) -> usize {
+        (self.0 >> 16) as u16 as usize
+    }
+
+    /// Its words are looked at.
+    #[inline(always)]
+    pub fn is_scanned(self) -> bool {
+        (self.0 as i64) < 0
+    }
+
+    /// The entry of the one at `addr`.
+    #[inline(always)]
+    pub fn entry(self, addr: usize) -> Entry {
+        Entry::from_parts(addr, self.0)
+    }
+}
+
+/// The shapes by [`Info::cache_index`](crate::heap::block::Info::cache_index), of which those of kinds in `traced` are marked.
+pub fn fill(shapes: &[AtomicU64; SHAPES], traced: u32) {
+    for (i, s) in shapes.iter().enumerate() {
+        let (kind, class) = (i >> CLASS_BITS, i % (1 << CLASS_BITS));
+        if class < CLASSES {
+            let shape = Shape::new(Kind::from_u8(kind as u8), class, traced >> kind & 1 != 0);
+            s.store(shape.0, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_what_class_and_kind_are() {
+        let shapes = [const { AtomicU64::new(0) }; SHAPES];
+        fill(&shapes, 1 << Kind::Scan as u32 | 1 << Kind::Atomic as u32);
+        for kind in [Kind::Malloc, Kind::Scan, Kind::Atomic] {
+            for class in 0..CLASSES {
+                let s = Shape(shapes[(kind as usize) << CLASS_BITS | class].load(Relaxed));
+                assert_eq!(s.size(), SIZE[class] as usize);
+                assert_eq!(s.is_scanned(), kind.is_scanned());
+                let traced = if kind == Kind::Malloc {
+                    0
+                } else {
+                    CAPACITY[class] as usize
+                };
+                assert_eq!(s.capacity(), traced);
+                let e = s.entry(0x7fff_1234_5670);
+                assert_eq!((e.addr(), e.size()), (0x7fff_1234_5670, s.size()));
+                assert_eq!((e.is_scanned(), e.is_large()), (s.is_scanned(), false));
+            }
+        }
+    }
+}
