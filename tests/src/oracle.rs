@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::compile::compile_including;
@@ -100,31 +100,10 @@ impl Oracle {
     /// # Panics
     /// When they differ, or when a library is not the one it should be.
     pub fn same(&self) {
-        let ours = workspace().join("ffi-c/libgc/include");
-        let stem = self.name.split('.').next().unwrap_or(&self.name);
-        let source = format!("libgc/{}", self.name);
-        // Both are linked with Debian's library: what is loaded is chosen when they run.
-        let mut args: Vec<&str> = vec!["-rdynamic"];
-        if self.name.ends_with(".cpp") {
-            args.push("-lgccpp");
-        }
-        args.extend(["-lgc", "-ldl"]);
-        let debian = compile_including(&source, &format!("libgc-{stem}-debian"), None, &args);
-        let own = compile_including(&source, &format!("libgc-{stem}-own"), Some(&ours), &args);
-        let start = |program: &PathBuf| {
-            let mut run = Run::new(program)
-                .args(&self.args)
-                .dir(workspace().join("tests/c/libgc"))
-                .env("DUNEGC_TEST_BIN", target().join("dunegc-tests/bin"))
-                .limit(self.limit);
-            for (name, value) in &self.env {
-                run = run.env(name, value);
-            }
-            run
-        };
-        let expected = start(&debian).output();
-        for program in [&debian, &own] {
-            let run = with_libgc(start(program));
+        let debian = self.build("debian", None);
+        let expected = self.start(&debian).output();
+        for program in [debian, self.build_own()] {
+            let run = with_libgc(self.start(&program));
             let loaded = run.clone().env("LD_TRACE_LOADED_OBJECTS", "1").output();
             assert!(
                 loaded.stdout.contains(&*libgc_dir().to_string_lossy()),
@@ -132,6 +111,51 @@ impl Oracle {
             );
             self.compare(&expected, &run.output());
         }
+    }
+
+    /// Compiles the program with Debian's headers and with this project's, runs both with Debian's library, and demands the same
+    /// of both: what the headers say is what Debian's library does.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub fn same_headers(&self) {
+        let expected = self.start(&self.build("debian", None)).output();
+        let got = self.start(&self.build_own()).output();
+        self.compare(&expected, &got);
+    }
+
+    /// Compiles the program with this project's headers and runs it with this project's library only.
+    pub fn own(&self) -> Outcome {
+        with_libgc(self.start(&self.build_own())).output()
+    }
+
+    fn build_own(&self) -> PathBuf {
+        let ours = workspace().join("ffi-c/libgc/include");
+        self.build("own", Some(&ours))
+    }
+
+    /// Every program is linked with Debian's library: what is loaded is chosen when it runs.
+    fn build(&self, variant: &str, include: Option<&Path>) -> PathBuf {
+        let mut args: Vec<&str> = vec!["-rdynamic"];
+        if self.name.ends_with(".cpp") {
+            args.push("-lgccpp");
+        }
+        args.extend(["-lgc", "-ldl"]);
+        let stem = self.name.split('.').next().unwrap_or(&self.name);
+        let source = format!("libgc/{}", self.name);
+        compile_including(&source, &format!("libgc-{stem}-{variant}"), include, &args)
+    }
+
+    fn start(&self, program: &Path) -> Run {
+        let mut run = Run::new(program)
+            .args(&self.args)
+            .dir(workspace().join("tests/c/libgc"))
+            .env("DUNEGC_TEST_BIN", target().join("dunegc-tests/bin"))
+            .limit(self.limit);
+        for (name, value) in &self.env {
+            run = run.env(name, value);
+        }
+        run
     }
 
     fn compare(&self, expected: &Outcome, got: &Outcome) {
@@ -150,7 +174,7 @@ impl Oracle {
             .find(|(left, right)| left != right);
         assert!(
             left == right,
-            "first difference: {differs:?}\n=== Debian's libgc1\n{expected}\n=== this one\n{got}"
+            "first difference: {differs:?}\n=== expected\n{expected}\n=== got\n{got}"
         );
     }
 }

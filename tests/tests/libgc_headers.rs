@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use dunegc_tests::{Run, need, scratch, workspace};
+use dunegc_tests::{Run, compile_shared, need, oracle, scratch, workspace};
 
 /// Headers for C. Those for C++ only are compared by running programs that use them.
 const C_HEADERS: &[&str] = &[
@@ -330,4 +330,22 @@ fn constants_have_debians_values() {
         printed("gcc", &program, own, &[])
     };
     assert_eq!(values(false), values(true));
+}
+
+/// Programs that are built with either set of headers do the same with Debian's library: macros, inline functions and classes
+/// included. They are also what this project's library is compared with.
+#[test]
+fn programs_built_with_either_headers_do_the_same() {
+    compile_shared("libgc/library", "libgc-library.so", &[]);
+    let folder = workspace().join("tests/c/libgc");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("list the programs") {
+        let name = entry.expect("list the programs").file_name();
+        let name = name.to_string_lossy();
+        if name != "library.c" && (name.ends_with(".c") || name.ends_with(".cpp")) {
+            oracle(&name).same_headers();
+            count += 1;
+        }
+    }
+    assert!(count > 25, "{count} programs");
 }

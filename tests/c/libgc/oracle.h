@@ -77,7 +77,7 @@ struct watch {
 
 static UNUSED void watch_start(struct watch *watch)
 {
-    watch->hidden = GC_malloc_atomic_uncollectable(WATCHED * sizeof *watch->hidden);
+    watch->hidden = (uintptr_t *)GC_malloc_atomic_uncollectable(WATCHED * sizeof *watch->hidden);
     watch->count = 0;
 }
 
