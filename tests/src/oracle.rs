@@ -1,51 +1,11 @@
 //! Programs for libgc, run against Debian's libgc1 and against this project's: output and exit status must be the same.
 
-use std::env;
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use crate::compile::compile_including;
+use crate::libgc::{libgc_dir, with_libgc};
 use crate::library::{target, workspace};
-use crate::run::{Outcome, Run, scratch};
-
-/// The names under which programs look for the libraries.
-pub const LIBGC: [(&str, &str); 2] = [("libgc.so.1", "libgc.so"), ("libgccpp.so.1", "libgccpp.so")];
-
-/// A folder for `LD_LIBRARY_PATH` with this project's libgc, and nothing else: of `DUNEGC_LIBGC_DIR`, or of the release build.
-///
-/// # Panics
-/// When there is none; the message says how to build it.
-pub fn libgc_dir() -> PathBuf {
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let built =
-            env::var_os("DUNEGC_LIBGC_DIR").map_or_else(|| target().join("release"), PathBuf::from);
-        // One folder for each build, shared by test processes: each link appears under its name in one step.
-        let name = built.display().to_string().replace('/', "-");
-        let dir = target().join("dunegc-tests").join(format!("libgc{name}"));
-        fs::create_dir_all(&dir).expect("create the folder of the library");
-        let fresh = scratch("links");
-        for (soname, file) in LIBGC {
-            let library = built.join(file);
-            for name in [soname, file] {
-                if library.is_file() {
-                    symlink(&library, fresh.join(name)).expect("link the library");
-                    fs::rename(fresh.join(name), dir.join(name)).expect("move the link");
-                }
-            }
-        }
-        let _ = fs::remove_dir_all(fresh);
-        assert!(
-            dir.join("libgc.so").exists(),
-            "{}: no libgc.so; build it with `cargo build --release -p dunegc-libgc`, or set DUNEGC_LIBGC_DIR",
-            built.display()
-        );
-        dir
-    })
-    .clone()
-}
+use crate::run::{Outcome, Run};
 
 /// A program of `tests/c/libgc` and what is compared.
 pub struct Oracle {
@@ -177,16 +137,4 @@ impl Oracle {
             "first difference: {differs:?}\n=== expected\n{expected}\n=== got\n{got}"
         );
     }
-}
-
-/// `run` with this project's libgc; forced collections and others beside the program as in the other suites.
-pub fn with_libgc(mut run: Run) -> Run {
-    run = run.env("LD_LIBRARY_PATH", libgc_dir());
-    if let Some(every) = env::var_os("DUNEGC_TEST_ZEAL") {
-        run = run.env("DUNEGC_ZEAL", every);
-    }
-    if env::var_os("DUNEGC_TEST_CONCURRENT").is_some() {
-        run = run.env("DUNEGC_CONCURRENT", "yes");
-    }
-    run
 }

@@ -33,8 +33,15 @@ pub const ALL: &[&str] = &[
     "binutils",
     "busybox-static",
     "cpio",
+    "debfoster",
+    "ecl",
+    "fauhdlc",
     "git",
+    "gobjc",
+    "guile-3.0",
     "jq",
+    "mmv",
+    "nim",
     "openssl",
     "perl",
     "procps",
@@ -47,6 +54,7 @@ pub const ALL: &[&str] = &[
     "sqlite3",
     "tmux",
     "util-linux",
+    "w3m",
     "xz-utils",
 ];
 

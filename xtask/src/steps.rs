@@ -128,7 +128,9 @@ const PROCESS_TESTS: &[&str] = &[
     "trace",
     "probes",
 ];
-const LIBGC_TESTS: &[&str] = &["libgc_headers", "libgc_install", "libgc_objects"];
+/// Behind the step `libgc`; those that run the library come again in the step `paranoid`.
+const LIBGC_TESTS: &[&str] = &["libgc_headers", "libgc_install"];
+const LIBGC_LIBRARY_TESTS: &[&str] = &["libgc_objects", "libgc_programs"];
 
 /// Runs the chosen steps to the end (or to the first failure) and sums up.
 pub fn test(context: &Context, only: &[String], list: bool, fail_fast: bool) -> Result<()> {
@@ -254,7 +256,8 @@ fn programs(context: &Context) -> Result<Outcome> {
 }
 
 fn libgc(context: &Context) -> Result<Outcome> {
-    whole_system(context, LIBGC_TESTS, &[])
+    let suites = [LIBGC_TESTS, LIBGC_LIBRARY_TESTS].concat();
+    whole_system(context, &suites, &[])
 }
 
 fn selfhost(context: &Context) -> Result<Outcome> {
@@ -266,7 +269,7 @@ fn zeal(context: &Context) -> Result<Outcome> {
     whole_system(context, &suites, &[("DUNEGC_TEST_ZEAL", "97")])
 }
 
-/// Builds the library that marks again and compares.
+/// Builds the libraries that mark again and compare; returns the path of libdunegc, beside which libgc lies.
 fn paranoid_library(context: &Context) -> Result<String> {
     let target = context.target().join("paranoid");
     context
@@ -275,6 +278,8 @@ fn paranoid_library(context: &Context) -> Result<String> {
             "--release",
             "--package",
             "dunegc-ffi",
+            "--package",
+            "dunegc-libgc",
             "--features",
             "paranoid",
         ])
@@ -301,6 +306,12 @@ fn paranoid(context: &Context) -> Result<Outcome> {
         context,
         &suites,
         &[("DUNEGC_LIB", &library), ("DUNEGC_TEST_ZEAL", "997")],
+    )?;
+    let folder = library.trim_end_matches("/libdunegc.so");
+    whole_system(
+        context,
+        LIBGC_LIBRARY_TESTS,
+        &[("DUNEGC_LIBGC_DIR", folder)],
     )
 }
 
