@@ -1,6 +1,7 @@
 //! `dunegc doctor`.
 
 mod choice;
+mod guest;
 mod limits;
 mod preload;
 mod report;
@@ -32,7 +33,7 @@ pub fn doctor(args: &Doctor) -> ExitCode {
             system::proc(),
         ],
         written::sources(),
-        vec![written::kvm()],
+        vec![guest::kvm()],
         vec![preload::check(args.lib.as_deref())],
     ]
     .concat();

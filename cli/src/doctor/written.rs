@@ -2,9 +2,6 @@
 
 use super::report::Check;
 use dunegc::dirty::{self, Kind, Outcome, Range, Tracking, When};
-use std::fs::OpenOptions;
-use std::io::Error;
-use std::os::fd::AsRawFd;
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -123,21 +120,6 @@ fn check(kind: Kind, name: &'static str, note: &str) -> Check {
     Check::ok(name, value, note)
 }
 
-pub fn kvm() -> Check {
-    const KVM_GET_API_VERSION: u64 = 0xae00;
-    let opened = OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    let value = match opened {
-        // SAFETY: this request takes no argument.
-        Ok(kvm) => match unsafe { libc::ioctl(kvm.as_raw_fd(), KVM_GET_API_VERSION, 0) } {
-            12 => "present, API version 12".to_owned(),
-            n if n < 0 => format!("present, but {}", Error::last_os_error()),
-            n => format!("present, unknown API version {n}"),
-        },
-        Err(e) => format!("not available ({e})"),
-    };
-    Check::ok("/dev/kvm", value, "not used by this version")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +128,7 @@ mod tests {
     fn every_source_comes_to_a_verdict() {
         let all = sources();
         assert_eq!(all.len(), 3);
-        for check in all.iter().chain([&kvm()]) {
+        for check in &all {
             assert!(!check.value.is_empty());
         }
         // mprotect needs nothing from the system.

@@ -1,0 +1,28 @@
+//! Runs a Linux process in guest mode, in its own address space: it keeps its memory and its system calls, and owns its page tables.
+#![cfg_attr(not(test), no_std)]
+
+pub mod arch;
+mod call;
+mod caps;
+mod dune;
+pub mod engine;
+mod error;
+pub mod gpa;
+mod lock;
+mod maps;
+mod monitor;
+mod process;
+mod self_test;
+mod stats;
+mod subject;
+mod sys;
+pub mod table;
+mod text;
+mod thread;
+mod tls;
+pub mod trap;
+
+pub use caps::Caps;
+pub use dune::{Config, Dune};
+pub use error::Error;
+pub use stats::Stats;

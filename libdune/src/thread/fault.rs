@@ -1,0 +1,79 @@
+//! Faults that are no faults of the program: pages that the guest's tables do not know yet, or know with other rights.
+
+use super::Thread;
+use crate::arch::address::{Range, USER_END, span};
+use crate::arch::pte::Rights;
+use crate::error::Error;
+use crate::maps;
+use crate::stats::count;
+use crate::sys;
+use crate::trap::{FETCH, WRITE};
+
+impl Thread {
+    /// Repairs the tables for a page fault, if the process may do what the guest tried.
+    pub(super) fn repair(&mut self, address: u64, error: u64) -> bool {
+        if address >= USER_END {
+            return false;
+        }
+        let held = |e: &crate::arch::pte::Entry| e.load().held();
+        if self.process.view.entry(address).is_some_and(held) {
+            return false;
+        }
+        let allowed = |rights: Rights| match error {
+            e if e & FETCH != 0 => rights.execute,
+            e if e & WRITE != 0 => rights.write,
+            _ => rights.read || rights.write,
+        };
+        match find(address) {
+            Some(area) if allowed(area.rights) => {
+                // All that one leaf table holds of the mapping: the next pages will be wanted too.
+                let block = Range::block(address, span(2));
+                let range = block.intersection(area.range).unwrap_or(block);
+                count(&self.process.counters.fills);
+                self.process.fill(range, area.rights).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// Fills the tables for all mappings in a range; negative error number if there is no memory.
+    pub(super) fn map(&mut self, start: u64, end: u64) -> i64 {
+        match self.process.fill_mapped(Range::covering(start, end)) {
+            Ok(()) => 0,
+            Err(Error::System(_, errno)) => -i64::from(errno),
+            Err(_) => -i64::from(libc::ENOMEM),
+        }
+    }
+}
+
+/// The mapping that holds an address. The first thread's stack is grown if the address lies below it within its limit.
+fn find(address: u64) -> Option<maps::Area> {
+    let area = maps::find(address).ok()??;
+    if area.range.contains(address) {
+        return Some(area);
+    }
+    if area.stack && area.range.end - address <= stack_limit() {
+        // SAFETY: the kernel grows the stack for this load as it would for the program's own access, or delivers the signal that the program has
+        // earned; nothing is changed.
+        unsafe { core::ptr::read_volatile(address as *const u8) };
+        return maps::find(address)
+            .ok()?
+            .filter(|a| a.range.contains(address));
+    }
+    None
+}
+
+fn stack_limit() -> u64 {
+    let mut limit = [0u64; 2];
+    let args = [
+        libc::RLIMIT_STACK.into(),
+        (&raw mut limit) as u64,
+        0,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: writes two words.
+    unsafe { sys::call(libc::SYS_getrlimit as u64, args) };
+    limit[0]
+}

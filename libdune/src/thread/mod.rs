@@ -1,0 +1,250 @@
+//! A thread in guest mode: its vCPU, its record, the way in and out.
+
+mod clone;
+mod fault;
+mod memory;
+mod rseq;
+mod run_loop;
+mod system_call;
+
+use crate::arch::registers::{BASE_FLAGS, Registers};
+use crate::arch::segments::Frame;
+use crate::arch::xsave::State;
+use crate::engine::Cpu;
+use crate::engine::kvm::KvmCpu;
+use crate::error::Error;
+use crate::monitor::area::{self, Area};
+use crate::monitor::stubs;
+use crate::process::Process;
+use crate::stats::count;
+use crate::sys::{self, Mapping};
+use crate::tls;
+use core::mem::size_of;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::*};
+
+/// What other threads see of a thread in guest mode. It is reused, never freed.
+pub struct Record {
+    /// Its machine.
+    pub process: &'static Process,
+    /// Which thread it belongs to; zero: none.
+    owner: AtomicI32,
+    /// The owner runs guest code, or is about to.
+    inside: AtomicBool,
+    /// The epoch up to which this vCPU has flushed.
+    flushed: AtomicU64,
+    /// What only the owner uses.
+    thread: *mut Thread,
+}
+
+/// No thread has this number: a record that is being given to a new thread.
+const NOBODY: i32 = i32::MAX;
+
+/// What belongs to a thread in guest mode alone.
+pub struct Thread {
+    process: &'static Process,
+    record: &'static Record,
+    cpu: KvmCpu,
+    area: Area,
+    /// The thread blocked the library's signal itself.
+    blocked_kick: bool,
+    /// The area for restartable sequences that was registered; zero: none.
+    restartable: u64,
+    /// What a thread goes on with natively.
+    native: Registers,
+    state: State,
+}
+
+/// The calling thread's record, if it runs guest code now.
+pub fn current() -> Option<&'static Record> {
+    // SAFETY: null, or set for this thread's record, which is never freed.
+    let record = unsafe { tls::get().as_ref() }?;
+    record.inside.load(Relaxed).then_some(record)
+}
+
+impl Record {
+    /// Begins a flush for all vCPUs: those that are not running flush before they run again. Returns what [`Record::flush_others`] waits for.
+    pub fn raise_epoch(&self) -> u64 {
+        let epoch = self.process.epoch.fetch_add(1, SeqCst) + 1;
+        // The caller flushes its own vCPU itself.
+        let before = epoch - 1;
+        let _ = self
+            .flushed
+            .compare_exchange(before, epoch, SeqCst, Relaxed);
+        epoch
+    }
+
+    /// Has the other vCPUs flush and waits until none runs with translations from before `epoch`.
+    fn flush_others(&self, epoch: u64) {
+        let old = |r: &Record| r.inside.load(SeqCst) && r.flushed.load(SeqCst) < epoch;
+        for other in self.process.records().filter(|r| old(r)) {
+            let owner = other.owner.load(Acquire);
+            let args = [
+                self.process.id as u64,
+                owner as u64,
+                self.process.config.signal as u64,
+                0,
+                0,
+                0,
+            ];
+            // SAFETY: a signal that is blocked everywhere but in the guest, where it is only an exit. If the thread has ended there is no such thread.
+            unsafe { sys::call(libc::SYS_tgkill as u64, args) };
+        }
+        for other in self.process.records() {
+            while old(other) {
+                sys::give_way();
+            }
+        }
+    }
+
+    /// Whether another thread runs guest code. Who enters later sees an epoch that was raised before.
+    pub fn others_inside(&self) -> bool {
+        let other = |r: &Record| !core::ptr::eq(r, self) && r.inside.load(SeqCst);
+        self.process.records().any(other)
+    }
+}
+
+const fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+impl Thread {
+    /// A record for a thread: its own of before, one whose thread has ended, or a new one.
+    // The exclusive reference comes from the reservation, not from the machine.
+    #[allow(clippy::mut_from_ref)]
+    fn find(process: &'static Process, owner: i32) -> Result<&'static mut Thread, Error> {
+        for record in process.records() {
+            let old = record.owner.load(Acquire);
+            // A thread that is being made has no number yet.
+            let free = old == 0 || old != NOBODY && (old == owner || ended(process.id, old));
+            let take = || record.owner.compare_exchange(old, owner, AcqRel, Relaxed);
+            if free && take().is_ok() {
+                // SAFETY: the exchange made the record ours; its former owner is gone, has left, or is this thread.
+                return Ok(unsafe { &mut *record.thread });
+            }
+        }
+        process.add_thread(|process| Thread::new(process, owner))
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    fn new(
+        process: &'static Process,
+        owner: i32,
+    ) -> Result<(&'static Record, &'static mut Thread), Error> {
+        let (cpu, area) = process.cpu()?;
+        let size = size_of::<(Thread, Record)>() as u64;
+        let memory = Mapping::new(size.next_multiple_of(4096))?;
+        let thread = memory.start() as *mut Thread;
+        // SAFETY: fresh memory of this size, page aligned; it is never freed. The thread comes first, and its size is a multiple of its alignment,
+        // which is larger than that of the record.
+        unsafe {
+            let record = thread.add(1).cast::<Record>();
+            record.write(Record {
+                process,
+                owner: AtomicI32::new(owner),
+                inside: AtomicBool::new(false),
+                flushed: AtomicU64::new(0),
+                thread,
+            });
+            thread.write(Thread {
+                process,
+                record: &*record,
+                cpu,
+                area,
+                blocked_kick: false,
+                restartable: 0,
+                native: Registers::default(),
+                state: State::INITIAL,
+            });
+            core::mem::forget(memory);
+            Ok((&*record, &mut *thread))
+        }
+    }
+
+    /// Takes the calling thread into the guest. Returns there.
+    ///
+    /// # Errors
+    /// It is there already, or no vCPU can be had.
+    pub fn enter(process: &'static Process) -> Result<(), Error> {
+        if !tls::get().is_null() {
+            return Err(Error::Entered);
+        }
+        let thread = Thread::find(process, sys::thread_id())?;
+        thread.adopt()?;
+        // SAFETY: this is the thread's own state; sizes were checked by `process::make`.
+        unsafe { thread.state.store() };
+        thread.cpu.set_state(&thread.state)?;
+        tls::set(thread.record);
+        let stack = thread.area.loop_stack();
+        // SAFETY: the stack is the record's own and not in use; `begin` never returns.
+        unsafe { stubs::dune_enter(core::ptr::from_mut(thread).cast(), stack, begin) };
+        Ok(())
+    }
+
+    /// Takes over what the kernel knows of the calling thread: segment bases and blocked signals.
+    fn adopt(&mut self) -> Result<(), Error> {
+        let (mut fs, mut gs) = (0u64, 0u64);
+        for (what, base) in [(0x1003, &mut fs), (0x1004, &mut gs)] {
+            let args = [what, core::ptr::from_mut(base) as u64, 0, 0, 0, 0];
+            // SAFETY: ARCH_GET_FS and ARCH_GET_GS write one word.
+            unsafe { sys::check("arch_prctl", libc::SYS_arch_prctl, args) }?;
+        }
+        self.cpu.set_bases(fs, gs)?;
+        self.restartable = rseq::suspend(fs);
+        let kick = bit(self.process.config.signal);
+        let old = sys::block(libc::SIG_BLOCK, kick);
+        self.blocked_kick = old & kick != 0;
+        self.cpu.set_blocked(old & !kick)
+    }
+
+    /// Prepares the vCPU to go on at CPL 3.
+    fn go_to_user(&mut self, registers: Registers) -> Result<(), Error> {
+        let frame = Frame::user(registers.rip, registers.rsp, registers.rflags | BASE_FLAGS);
+        *self.cpu.registers_mut() = registers;
+        let at = self.area.put_frame(area::CALL, frame);
+        self.cpu.go_to_monitor(stubs::resume(), at)
+    }
+
+    /// Leaves the guest: the thread goes on natively with `registers` and the vector state in `self.state`.
+    fn leave(&mut self, registers: Registers) -> ! {
+        count(&self.process.counters.leaves);
+        self.native = registers;
+        self.record.inside.store(false, SeqCst);
+        tls::set(core::ptr::null());
+        if !self.blocked_kick {
+            sys::block(libc::SIG_UNBLOCK, bit(self.process.config.signal));
+        }
+        rseq::resume(core::mem::take(&mut self.restartable));
+        let mask = crate::arch::xsave::enabled();
+        // SAFETY: registers are those of guest code of this very process, which may run natively as well; the state is one that XSAVE made.
+        unsafe { stubs::dune_native(&raw const self.native, &raw const self.state, mask) }
+    }
+}
+
+/// Whether a thread of this process is gone.
+fn ended(process: i32, thread: i32) -> bool {
+    let args = [process as u64, thread as u64, 0, 0, 0, 0];
+    // SAFETY: signal 0 does nothing.
+    unsafe { sys::call(libc::SYS_tgkill as u64, args) == -i64::from(libc::ESRCH) }
+}
+
+/// The first function on the run loop's stack.
+unsafe extern "C" fn begin(thread: *mut core::ffi::c_void, rsp: u64, rip: u64) -> ! {
+    // SAFETY: `enter` passes the thread's own record.
+    let thread = unsafe { &mut *thread.cast::<Thread>() };
+    thread.start(Registers {
+        rsp,
+        rip,
+        ..Registers::default()
+    })
+}
+
+impl Thread {
+    /// The run loop's beginning, with the registers that guest code starts with.
+    fn start(&mut self, registers: Registers) -> ! {
+        count(&self.process.counters.enters);
+        if self.go_to_user(registers).is_err() {
+            self.leave(registers);
+        }
+        self.run_loop()
+    }
+}

@@ -1,0 +1,77 @@
+//! System calls: the same thread makes them natively, so the kernel, seccomp and tracers see what they always see.
+
+use super::{Thread, rseq};
+use crate::arch::registers::{BASE_FLAGS, Registers, USER_FLAGS};
+use crate::arch::segments::Frame;
+use crate::engine::Cpu;
+use crate::sys;
+
+impl Thread {
+    pub(super) fn system_call(&mut self, r: Registers) {
+        let at_frame = r.rsp as *mut Frame;
+        // SAFETY: the exit stub halts with RSP at the frame on this vCPU's interrupt stack. SYSCALL has put where to go on into RCX and the flags into R11,
+        // and left the stack pointer alone.
+        unsafe {
+            let stack = (*at_frame).rsp;
+            let flags = r.r11 & USER_FLAGS | BASE_FLAGS;
+            at_frame.write(Frame::user(r.rcx, stack, flags));
+        }
+        let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
+        let result = self.make_call(r.rax as i64, args, &r);
+        self.cpu.registers_mut().rax = result as u64;
+    }
+
+    fn make_call(&mut self, number: i64, args: [u64; 6], r: &Registers) -> i64 {
+        if let Some(result) = self.memory_call(number, args) {
+            return result;
+        }
+        match number {
+            libc::SYS_clone | libc::SYS_clone3 | libc::SYS_fork | libc::SYS_vfork => {
+                self.clone_call(number, args, r)
+            }
+            libc::SYS_rt_sigprocmask => self.mask_call(args),
+            libc::SYS_arch_prctl => self.base_call(args),
+            libc::SYS_rseq => rseq::call(args),
+            // SAFETY: the program's own system call, with its own arguments.
+            _ => unsafe { sys::call(number as u64, args) },
+        }
+    }
+
+    /// The library's signal stays blocked outside of the guest, and unblocked inside of it.
+    fn mask_call(&mut self, args: [u64; 6]) -> i64 {
+        // SAFETY: the program's own system call.
+        let result = unsafe { sys::call(libc::SYS_rt_sigprocmask as u64, args) };
+        if result == 0 && args[1] != 0 {
+            let kick = super::bit(self.process.config.signal);
+            let now = sys::block(libc::SIG_BLOCK, kick);
+            if let Err(e) = self.cpu.set_blocked(now & !kick) {
+                self.die(e);
+            }
+        }
+        result
+    }
+
+    /// The guest has segment bases of its own.
+    fn base_call(&mut self, args: [u64; 6]) -> i64 {
+        const SET_GS: u64 = 0x1001;
+        const SET_FS: u64 = 0x1002;
+        if !matches!(args[0], SET_FS | SET_GS) {
+            // SAFETY: the program's own system call.
+            return unsafe { sys::call(libc::SYS_arch_prctl as u64, args) };
+        }
+        // SAFETY: the program's own system call. From here on FS may have another base.
+        let result = unsafe { sys::call(libc::SYS_arch_prctl as u64, args) };
+        if result == 0 {
+            let bases = self.cpu.bases().map(|(fs, gs)| match args[0] {
+                SET_FS => (args[1], gs),
+                _ => (fs, args[1]),
+            });
+            let set = bases.and_then(|(fs, gs)| self.cpu.set_bases(fs, gs));
+            if let Err(e) = set {
+                self.die(e);
+            }
+            crate::tls::set(self.record);
+        }
+        result
+    }
+}
