@@ -109,7 +109,7 @@ fn a_forked_child_is_native_and_may_enter_itself() {
 }
 
 /// More rounds find rarer losses; these take seconds on a busy machine.
-const ROUNDS: usize = 100;
+const ROUNDS: usize = 25;
 
 /// Threads write to random pages while another one harvests; what was written is what was reported, over all rounds.
 fn rounds(writers: usize, rounds: usize) {
