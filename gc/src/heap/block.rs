@@ -2,6 +2,7 @@
 
 use super::class::{self, CLASS_BITS, Class};
 use super::layout::{self, BLOCK_SHIFT, GROUPS, table};
+pub use super::slot::{BORN, REACHED};
 use crate::kind::Kind;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -9,11 +10,6 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Block(pub u32);
-
-/// Mark of an object that was reached.
-pub const REACHED: u8 = 1;
-/// Mark of an object that was handed out during a concurrent mark phase.
-pub const BORN: u8 = 2;
 
 /// What a block is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Large objects: whole blocks, found through the info words of each.
 
-use super::block::{BORN, Block, Info, State};
+use super::block::{Block, Info, State};
 use super::layout::BLOCK;
 use super::thread::NO_OWNER;
-use super::{marking, runs, sweep};
+use super::{marking, runs, slot, sweep};
 use crate::kind::Kind;
 use crate::sys::mem::round_up;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -34,8 +34,7 @@ pub fn allocate(kind: Kind, size: usize, align: usize, zero: bool) -> Option<*mu
     h.length.store(size as u64, Relaxed);
     b.free(0).store(0, Relaxed);
     if super::is_collected(kind) {
-        let mark = if marking::is_active() { BORN } else { 0 };
-        b.mark(0).store(mark, Relaxed);
+        slot::hand_out(b.mark(0), marking::is_active());
     }
     if super::has_suspects() {
         b.suspect(0).store(0, Relaxed);

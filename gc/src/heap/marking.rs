@@ -11,8 +11,8 @@
 //!
 //! The phase begins and ends with the world stopped, and its state is asked for in critical sections only.
 
-use super::block::{BORN, Block, valid, words};
-use super::registry;
+use super::block::{Block, valid, words};
+use super::{registry, slot};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -47,20 +47,19 @@ pub fn hand_out(b: Block, w: usize, bits: u64) {
     if is_active() {
         born(b, w, bits);
     } else if b.mark_word(w) & bits != 0 {
-        set(b, w, bits, 0);
+        set(b, w, bits, false);
     }
 }
 
 /// Marks the objects `bits` of word `w` as born in this collection.
 pub fn born(b: Block, w: usize, bits: u64) {
-    set(b, w, bits, BORN);
+    set(b, w, bits, true);
 }
 
-fn set(b: Block, w: usize, bits: u64, mark: u8) {
+fn set(b: Block, w: usize, bits: u64, marking: bool) {
     let mut left = bits;
     while left != 0 {
-        b.mark(w * 64 + left.trailing_zeros() as usize)
-            .store(mark, Relaxed);
+        slot::hand_out(b.mark(w * 64 + left.trailing_zeros() as usize), marking);
         left &= left - 1;
     }
 }

@@ -24,6 +24,7 @@ pub mod registry;
 pub mod remote;
 pub mod resize;
 pub mod runs;
+pub mod slot;
 pub mod sweep;
 #[cfg(test)]
 mod testing;

@@ -12,7 +12,11 @@ mod handoff;
 mod peek;
 #[path = "../mark/phase.rs"]
 mod phase;
+#[path = "../heap/slot.rs"]
+mod slot;
 
+#[cfg(test)]
+mod beside;
 #[cfg(test)]
 mod freeing;
 #[cfg(test)]

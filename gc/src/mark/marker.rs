@@ -11,9 +11,9 @@ use super::packet::Packet;
 use super::shape::{SHAPES, Shape};
 use super::shared::Shared;
 use super::stack::{Stack, Top};
-use crate::heap::block::{Block, REACHED};
-use crate::heap::large;
+use crate::heap::block::Block;
 use crate::heap::layout::{self, BLOCK};
+use crate::heap::{large, slot};
 use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -243,17 +243,14 @@ impl<'a> Marker<'a> {
         }
         // SAFETY: `b` lies below the limit, and `index` below the capacity of a block of its class.
         let mark = unsafe { b.mark_from(heap.base, index) };
-        if mark.load(Relaxed) != 0 {
+        let is_free = || {
+            // SAFETY: as above.
+            let free = || unsafe { b.free_from(heap.base, index / 64) };
+            !info.is_full() && free().load(Relaxed) >> (index % 64) & 1 != 0
+        };
+        if !slot::reach(mark, is_free) {
             return top;
         }
-        if !info.is_full() {
-            // SAFETY: as above.
-            let free = unsafe { b.free_from(heap.base, index / 64) };
-            if free.load(Relaxed) >> (index % 64) & 1 != 0 {
-                return top;
-            }
-        }
-        mark.store(REACHED, Relaxed);
         self.tally.objects += 1;
         self.tally.bytes += shape.size() as u64;
         if !shape.is_scanned() {
@@ -278,10 +275,9 @@ impl<'a> Marker<'a> {
         let Some((first, size)) = large::head_of(b, info).filter(|_| traced) else {
             return top;
         };
-        if layout::base() + off >= first.addr() + size || first.mark(0).load(Relaxed) != 0 {
+        if layout::base() + off >= first.addr() + size || !slot::reach(first.mark(0), || false) {
             return top;
         }
-        first.mark(0).store(REACHED, Relaxed);
         self.tally.objects += 1;
         self.tally.bytes += size as u64;
         if info.kind().is_scanned() {
