@@ -1,4 +1,4 @@
-//! The thread that collects beside the program. Started when the first collection is due; never ends; in a fork child it
+//! The thread that collects beside the program, or with it held for as long as marking takes. Started when the first collection is due; never ends; in a fork child it
 //! starts anew.
 
 use crate::config;
@@ -23,7 +23,7 @@ pub fn request() -> bool {
     if STATE.load(Relaxed) != IDLE {
         return true;
     }
-    if !config::get().background || !config::get().concurrent || !ensure_started() {
+    if !config::get().background || !cycle::is_for_collector() || !ensure_started() {
         return false;
     }
     if STATE.compare_exchange(IDLE, ASKED, SeqCst, Relaxed).is_ok() {
@@ -78,7 +78,7 @@ extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
             futex_wait(&STATE, IDLE);
             continue;
         }
-        if cycle::collect_beside().is_err() {
+        if cycle::collect_here().is_err() {
             crate::heap::critical::with(crate::pacer::put_off);
         }
         STATE.store(IDLE, SeqCst);

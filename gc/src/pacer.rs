@@ -23,9 +23,13 @@ static DISABLED: AtomicU32 = AtomicU32::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SCANNED: AtomicUsize = AtomicUsize::new(0);
 static GENERATIONAL: AtomicBool = AtomicBool::new(false);
+/// The last collection found next to nothing.
+static VAIN: AtomicBool = AtomicBool::new(false);
 
 /// Percent of the growth between two collections that are set aside for what is allocated while one runs beside the program.
 const SET_ASIDE: usize = 30;
+/// Reachable bytes from which on a heap is collected as often as ever though nothing dies in it.
+const VAIN_MOST: usize = 96 << 20;
 /// Most bytes that a thread marks at a time: some ten microseconds.
 const ASSIST: u64 = 64 << 10;
 /// Least allocation between two phases of a collection.
@@ -42,7 +46,8 @@ static BEGUN: AtomicUsize = AtomicUsize::new(0);
 /// Counts `n` bytes allocated in collected kinds (less than 0: freed explicitly).
 pub fn allocated(n: isize) {
     let since = SINCE.fetch_add(n, Relaxed) + n;
-    let aside = if collector::is_ready() { SET_ASIDE } else { 0 };
+    let beside = collector::is_ready() && config::get().concurrent;
+    let aside = if beside { SET_ASIDE } else { 0 };
     if since >= (trigger() / 100 * (100 - aside)) as isize {
         WANTED.store(true, Relaxed);
     }
@@ -145,7 +150,8 @@ pub fn put_off() {
 /// A collection ended with `live` reachable bytes, `scanned` bytes of objects and roots to be scanned for them. The next one may be
 /// generational if `generational`.
 pub fn collected(live: usize, scanned: usize, generational: bool) {
-    LIVE.store(live, Relaxed);
+    let before = LIVE.swap(live, Relaxed) + since();
+    VAIN.store(live > before / 64 * 63, Relaxed);
     GENERATIONAL.store(generational, Relaxed);
     SCANNED.store(scanned, Relaxed);
     next();
@@ -157,7 +163,12 @@ fn next() {
     let (live, scanned) = (LIVE.load(Relaxed), SCANNED.load(Relaxed));
     let weight = scanned + live.saturating_sub(scanned) / 8;
     // A generational collection costs what it finds new, not what there is: memory is saved by making more of them.
-    let growth = c.growth as usize / if GENERATIONAL.load(Relaxed) { 4 } else { 1 };
+    // A heap that only grows is collected more rarely: memory is what the program keeps there.
+    let growth = match c.growth as usize {
+        g if GENERATIONAL.load(Relaxed) => g / 4,
+        g if VAIN.load(Relaxed) && live < VAIN_MOST => g + g / 2,
+        g => g,
+    };
     let mut t = (weight / 100).saturating_mul(growth) + c.min_heap;
     let max = runs::max_bytes();
     if max != usize::MAX {

@@ -93,6 +93,28 @@ impl Tracked {
         Some(bytes)
     }
 
+    /// With the world stopped, after [`Self::begin`]: adds what was written since. What is watched stays so. All bytes. `None` without memory.
+    pub fn harvest_rest(&mut self) -> Option<usize> {
+        core::mem::swap(&mut self.written, &mut self.aging);
+        let mut bytes = self.find_written(When::Stopped { keep: true })?;
+        for r in self.aging.iter() {
+            self.written.push(*r).ok()?;
+            bytes += r.hi - r.lo;
+        }
+        self.aging.clear();
+        Some(bytes)
+    }
+
+    /// Bytes of what the last harvest reported only because it came into use and was not watched.
+    pub fn fresh(&self) -> usize {
+        self.fresh.iter().map(|r| r.end - r.start).sum()
+    }
+
+    /// The source watches.
+    pub fn is_watching(&self) -> bool {
+        self.watching
+    }
+
     fn find_written(&mut self, when: When) -> Option<usize> {
         self.written.clear();
         let (mut bytes, mut ok) = (0, true);

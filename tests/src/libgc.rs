@@ -55,6 +55,9 @@ pub fn with_libgc(mut run: Run) -> Run {
     if env::var_os("DUNEGC_TEST_CONCURRENT").is_some() {
         run = run.env("DUNEGC_CONCURRENT", "yes");
     }
+    if env::var_os("DUNEGC_TEST_GENERATIONAL").is_some() {
+        run = run.env("DUNEGC_GENERATIONAL", "yes");
+    }
     run
 }
 

@@ -189,6 +189,9 @@ impl Run {
             if env::var_os("DUNEGC_TEST_CONCURRENT").is_some() {
                 command.env("DUNEGC_CONCURRENT", "yes");
             }
+            if env::var_os("DUNEGC_TEST_GENERATIONAL").is_some() {
+                command.env("DUNEGC_GENERATIONAL", "yes");
+            }
         }
         for (name, value) in &self.env {
             match value {

@@ -83,8 +83,9 @@ impl Context {
 }
 
 impl Run<'_> {
-    /// Sets an environment variable of the command.
+    /// Sets an environment variable of the command; the last setting of a name counts.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.into()));
         self
     }

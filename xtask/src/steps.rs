@@ -100,6 +100,11 @@ const STEPS: &[Step] = &[
         run: concurrent,
     },
     Step {
+        name: "generational",
+        about: "collections that look only for what is new, on the same build",
+        run: generational,
+    },
+    Step {
         name: "asan",
         about: "C interface inside a program built with AddressSanitizer",
         run: asan,
@@ -317,7 +322,16 @@ fn paranoid(context: &Context) -> Result<Outcome> {
 
 fn concurrent(context: &Context) -> Result<Outcome> {
     whole_system(context, &["concurrent"], &[])?;
-    // Built by the step before, unless this one runs alone.
+    with_other_collections(context, "DUNEGC_TEST_CONCURRENT")
+}
+
+fn generational(context: &Context) -> Result<Outcome> {
+    with_other_collections(context, "DUNEGC_TEST_GENERATIONAL")
+}
+
+/// The suites in which much is collected, on the checking library, with collections that `setting` asks for.
+fn with_other_collections(context: &Context, setting: &str) -> Result<Outcome> {
+    // Built by an earlier step, unless this one runs alone.
     let library = paranoid_library(context)?;
     let suites = [
         "concurrent",
@@ -332,7 +346,7 @@ fn concurrent(context: &Context) -> Result<Outcome> {
     ];
     let settings = [
         ("DUNEGC_LIB", library.as_str()),
-        ("DUNEGC_TEST_CONCURRENT", "1"),
+        (setting, "1"),
         ("DUNEGC_TEST_ZEAL", "211"),
     ];
     whole_system(context, &suites, &settings)

@@ -1,6 +1,6 @@
 //! Building a configuration in Rust.
 
-use super::{Config, ConfigError, Dirty, HugePages, Mode, OnError, StatsSink};
+use super::{Config, ConfigError, Dirty, Generational, HugePages, Mode, OnError, StatsSink};
 
 /// Sets options one by one; [`build`](Builder::build) checks them all.
 ///
@@ -64,6 +64,8 @@ impl Builder {
         concurrent: bool => concurrent;
         /// Where written pages are learnt from.
         dirty: Dirty => dirty;
+        /// Whether collections keep the marks of the last one and look only for what is new.
+        generational: Generational => generational;
         /// Exit status when leaks were found, 1 to 255; `None`: unchanged.
         leaks_exit_code: Option<u8> => leaks.exit_code;
         /// Signal that asks for a leak report; `None`: only at exit.

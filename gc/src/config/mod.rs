@@ -73,6 +73,17 @@ pub enum Dirty {
     None,
 }
 
+/// Whether collections keep the marks of the last one and look only for what is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generational {
+    /// When it pays.
+    Auto,
+    /// Whenever it can be.
+    Yes,
+    /// Never.
+    No,
+}
+
 /// Options of mode [`Mode::Leaks`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -123,6 +134,8 @@ pub struct Config {
     pub concurrent: bool,
     /// Where written pages are learnt from.
     pub dirty: Dirty,
+    /// Collections that look only for what is new.
+    pub generational: Generational,
     /// Leak reports.
     pub leaks: Leaks,
     /// Comma-separated names of the modules whose blocks mode `reclaim` may collect; `None`: all.
@@ -151,6 +164,7 @@ impl Config {
         background: true,
         concurrent: false,
         dirty: Dirty::Auto,
+        generational: Generational::Auto,
         leaks: Leaks {
             exit_code: None,
             file: None,

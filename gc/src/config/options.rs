@@ -2,7 +2,7 @@
 
 use super::parse::{self, PATH_LIMIT};
 use super::show::{OptionValue, Show};
-use super::{Config, ConfigError, Dirty, HugePages, Mode, OnError, StatsSink};
+use super::{Config, ConfigError, Dirty, Generational, HugePages, Mode, OnError, StatsSink};
 use core::fmt;
 
 /// Smallest and largest heap limit, in bytes.
@@ -236,6 +236,21 @@ pub static OPTIONS: &[Opt] = &[
         },
         |_c| true,
         dirty
+    ),
+    opt!(
+        "DUNEGC_GENERATIONAL",
+        "Collections keep the marks of the last one and look only for what is new",
+        "auto, yes or no",
+        "auto",
+        EARLY,
+        |c, t, a| match t {
+            b"auto" => Generational::Auto,
+            b"yes" => Generational::Yes,
+            b"no" => Generational::No,
+            _ => return None,
+        },
+        |_c| true,
+        generational
     ),
     opt!(
         "DUNEGC_SIGNAL",

@@ -1,6 +1,6 @@
 //! Values written the way their variables take them.
 
-use super::{Config, Dirty, HugePages, Mode, OnError, Opt, StatsSink};
+use super::{Config, Dirty, Generational, HugePages, Mode, OnError, Opt, StatsSink};
 use core::fmt;
 
 /// A value of some option.
@@ -82,6 +82,16 @@ impl Show for HugePages {
             HugePages::Auto => "auto",
             HugePages::On => "on",
             HugePages::Off => "off",
+        })
+    }
+}
+
+impl Show for Generational {
+    fn show(&self, f: &mut fmt::Formatter, _: &str) -> fmt::Result {
+        f.write_str(match self {
+            Generational::Auto => "auto",
+            Generational::Yes => "yes",
+            Generational::No => "no",
         })
     }
 }

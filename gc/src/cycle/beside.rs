@@ -44,6 +44,7 @@ impl Cycle {
         let markers = pool::markers(pacer::live());
         pool::ensure_started(markers - 1);
         let arm = trace::span_at(Event::Arm, begun);
+        let watched = self.tracked.is_watching();
         let Some(written) = self.tracked.begin() else {
             self.tracked.release();
             return self.run(reason);
@@ -51,7 +52,9 @@ impl Cycle {
         arm.end((written / 4096) as u64);
         let mut account = Account::begin(reason, begun, sweep::progress(), markers);
         account.harvested(written);
-        self.generations.wrote(written);
+        if watched {
+            self.generations.wrote(written - self.tracked.fresh());
+        }
         let keep = self.generations.keeps_marks(written);
         if !keep {
             heap::critical::with(|| self.clear_marks())?;

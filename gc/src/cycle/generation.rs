@@ -4,14 +4,19 @@
 //! It pays if what is new dies, or if what is old does not: else collections that keep marks find little, and what they
 //! keep takes memory for which everything has to be marked soon anyway.
 
+use crate::config::{self, Generational};
 use crate::pacer;
 
 /// Growth of what is marked, beyond its share, after which everything is marked anew.
 const SLACK: usize = 4 << 20;
+/// Marked bytes below which marking everything takes no time worth saving.
+const SMALL: usize = 16 << 20;
 /// Bytes that a collection with the program stopped may find: some tenths of a millisecond.
 const SHORT: usize = 1 << 20;
-/// Collections that mark everything between two attempts at one that does not, while those do not pay.
+/// Collections that mark everything after an attempt at one that does not has not paid. Twice as many after the next attempt, and
+/// so on up to [`MOST_PATIENCE`].
 const PATIENCE: u32 = 8;
+const MOST_PATIENCE: u32 = 64;
 
 /// What is known of the objects that survived.
 pub(super) struct Generations {
@@ -33,6 +38,12 @@ pub(super) struct Generations {
     fulls: u32,
     /// Collections of everything.
     known: u32,
+    /// Collections of everything before the next attempt.
+    pause: u32,
+    /// The last pause.
+    patience: u32,
+    /// Few of the old objects die, and most of the new ones.
+    promising: bool,
 }
 
 impl Generations {
@@ -47,6 +58,9 @@ impl Generations {
             mortality: 0,
             fulls: 0,
             known: 0,
+            pause: 0,
+            patience: 0,
+            promising: false,
         }
     }
 
@@ -55,8 +69,41 @@ impl Generations {
         self.usable && self.pays()
     }
 
-    fn pays(&self) -> bool {
-        self.survival < 50 || self.mortality < 20 || self.fulls >= PATIENCE
+    /// It is worth the while to watch what is written, so that the next collection can keep the marks.
+    pub fn pays(&self) -> bool {
+        let c = config::get();
+        match c.generational {
+            Generational::Auto => self.pause == 0 && (self.promising || c.concurrent),
+            Generational::Yes => true,
+            Generational::No => false,
+        }
+    }
+
+    /// What was watched is not any more.
+    pub fn stop_trying(&mut self) {
+        self.judge(false);
+    }
+
+    /// A collection of everything marked `bytes`, `new` were made since the last one, and of those marked then `mortality` percent died, if
+    /// that is known. Before [`Self::marked`].
+    pub fn sampled(&mut self, mortality: Option<usize>, bytes: usize, new: usize) {
+        let Some(mortality) = mortality else {
+            self.promising = false;
+            return;
+        };
+        let old = self.old / 100 * (100 - mortality);
+        let survival = bytes.saturating_sub(old) * 100 / new.max(1);
+        self.promising = mortality < 20 && survival < 50 && bytes >= SMALL;
+    }
+
+    /// An attempt was worth it or not.
+    fn judge(&mut self, worth: bool) {
+        if worth {
+            self.patience = 0;
+        } else {
+            self.patience = (self.patience * 2).clamp(PATIENCE, MOST_PATIENCE);
+            self.pause = self.patience;
+        }
     }
 
     /// The marks mean nothing any more: the next collection marks everything.
@@ -68,14 +115,16 @@ impl Generations {
     pub fn keeps_marks(&self, written: usize) -> bool {
         // What was marked and is dead by now is found only when everything is marked: the sooner the more there was last time.
         let growth = match self.mortality {
-            _ if self.known < 3 => 25,
-            0..10 => 100,
+            0..10 => 60,
             m => (50 - (m / 2) as isize).max(10) as usize,
         };
         let grown = self.old > self.full + self.full / 100 * growth + SLACK;
-        // Scanning what was written must be less than marking everything.
-        let little = written < self.old / 4 * 3 + 4 * SLACK;
-        self.usable() && !grown && little && !pacer::is_tight()
+        self.usable() && !grown && self.is_little(written) && !pacer::is_tight()
+    }
+
+    /// Scanning what was written is less than marking everything.
+    fn is_little(&self, written: usize) -> bool {
+        written < self.old / 4 * 3 + 4 * SLACK
     }
 
     /// The next collection keeps the marks, and has so little to do that it is not worth the while to let the program run beside.
@@ -83,9 +132,12 @@ impl Generations {
         self.found < SHORT && self.fulls == 0 && self.keeps_marks(self.written)
     }
 
-    /// So many bytes were written when the last collection began.
+    /// So many bytes were written since the last collection when this one began.
     pub fn wrote(&mut self, bytes: usize) {
         self.written = bytes;
+        if !self.is_little(bytes) {
+            self.judge(false);
+        }
     }
 
     /// About how many bytes the next collection will mark.
@@ -105,12 +157,14 @@ impl Generations {
             self.survival = bytes * 100 / new.max(1);
             self.old += bytes;
             self.fulls = 0;
+            self.judge(self.survival < 50 || self.mortality < 20);
         } else {
             let before = self.old + new / 100 * self.survival.min(100);
             self.mortality = before.saturating_sub(bytes) * 100 / before.max(1);
             (self.full, self.old) = (bytes, bytes);
             self.fulls += 1;
             self.known += 1;
+            self.pause = self.pause.saturating_sub(1);
         }
         self.usable = true;
         self.old

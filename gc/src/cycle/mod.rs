@@ -3,10 +3,13 @@
 mod account;
 mod beside;
 mod generation;
+mod held;
 mod phases;
+mod sample;
 mod short;
 mod stopped;
 
+use crate::config;
 use crate::finalize;
 use crate::gather::Gathered;
 use crate::heap::{self, alloc, marking};
@@ -18,6 +21,7 @@ use crate::tracked::Tracked;
 use crate::world;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use generation::Generations;
+use sample::Sample;
 
 /// Why a collection runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,7 @@ pub(crate) struct Cycle {
     gathered: Gathered,
     tracked: Tracked,
     generations: Generations,
+    sample: Sample,
     /// Blocks whose marks could not be taken back with the world running.
     unswept: ScratchVec<u32>,
     /// There may be marks of the last collection.
@@ -56,12 +61,17 @@ static CYCLE: Lock<Cycle> = Lock::new(Cycle {
     gathered: Gathered::new(),
     tracked: Tracked::new(),
     generations: Generations::new(),
+    sample: Sample::new(),
     unswept: ScratchVec::new(),
     marks_left: true,
     failures: 0,
 });
 /// The next collection is a short one.
 static IS_SHORT: AtomicBool = AtomicBool::new(false);
+/// Generational collections pay.
+static GENERATIONAL: AtomicBool = AtomicBool::new(false);
+/// What was watched from the last collection on is to be looked through, before the next one.
+static UNTIDY: AtomicBool = AtomicBool::new(false);
 /// Thread pointer of the thread that holds [`CYCLE`], 0 for none.
 static HOLDER: AtomicUsize = AtomicUsize::new(0);
 
@@ -91,11 +101,22 @@ pub(crate) fn collect_short() -> Option<Result<(), CollectError>> {
     }
 }
 
-/// Collects beside the running program. For the collector's own thread.
-pub(crate) fn collect_beside() -> Result<(), CollectError> {
-    with_cycle(true, Cycle::run_beside)?;
+/// Collects on the collector's own thread: beside the running program, or, if that is not wanted, with it held.
+pub(crate) fn collect_here() -> Result<(), CollectError> {
+    if config::get().concurrent {
+        with_cycle(true, Cycle::run_beside)?;
+    } else if UNTIDY.swap(false, Relaxed) {
+        return with_cycle(false, Cycle::tidy);
+    } else {
+        with_cycle(true, Cycle::run_held)?;
+    }
     finalize::announce();
     Ok(())
+}
+
+/// Collections are for the collector's own thread.
+pub(crate) fn is_for_collector() -> bool {
+    config::get().concurrent || GENERATIONAL.load(Relaxed)
 }
 
 /// Runs `f` as the only collection of the process.
@@ -115,6 +136,7 @@ fn with_cycle<R>(
     HOLDER.store(me, Relaxed);
     let r = f(&mut c);
     IS_SHORT.store(c.generations.is_short(), Relaxed);
+    GENERATIONAL.store(c.generations.pays(), Relaxed);
     HOLDER.store(0, Relaxed);
     r
 }

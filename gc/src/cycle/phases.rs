@@ -203,7 +203,8 @@ impl Cycle {
     ) -> usize {
         let reclaim = heap::has_suspects();
         let two_cycles = reclaim && reason != Reason::Exhausted && !pacer::is_tight();
-        self.marks_left = collector::is_ready();
+        self.marks_left = config::get().concurrent && collector::is_ready()
+            || beside && self.generations.usable();
         sweep::begin(two_cycles, self.marks_left);
         if !self.marks_left {
             self.generations.forget();

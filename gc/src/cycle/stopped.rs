@@ -5,7 +5,9 @@
 
 use super::account::Account;
 use super::phases::{finish_sweep, init_world, kinds, scope};
-use super::{Cycle, Reason};
+use super::{Cycle, Reason, UNTIDY};
+use crate::collector;
+use crate::config;
 use crate::heap::{self, alloc, sweep};
 use crate::kind::Kind;
 use crate::mark::shared::Scope;
@@ -14,6 +16,8 @@ use crate::pacer;
 use crate::raw::CollectError;
 use crate::sys::clock::now_ns;
 use crate::trace::{self, Event};
+use crate::tracked::Tracked;
+use core::sync::atomic::Ordering::Relaxed;
 
 impl Cycle {
     /// Collects everything that is unreachable.
@@ -42,16 +46,21 @@ impl Cycle {
             drop(world);
             return Err(CollectError::NoMemory);
         };
+        let watched = self.learn(tally.bytes as usize);
         let all = self
             .generations
             .marked(tally.bytes as usize, pacer::since(), false);
-        let live = self.begin_sweep(reason, &tally, all, 0, false);
+        let live = self.begin_sweep(reason, &tally, all, 0, watched);
         let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
         drop(world);
         let resumed = now_ns();
         stop.end_at(threads, resumed);
         account.stopped(stop_begin, resumed, stopping);
         pool::sweep();
+        if watched {
+            UNTIDY.store(true, Relaxed);
+            collector::request();
+        }
         account.end(live, &tally);
         if reason != Reason::Allocation {
             heap::critical::with(|| {
@@ -59,6 +68,31 @@ impl Cycle {
                 sweep::finish_own(alloc::current());
             });
         }
+        Ok(())
+    }
+
+    /// With the world stopped and all `marked` bytes marked: finds out whether generational collections will pay. If so, the heap is
+    /// watched from here on.
+    fn learn(&mut self, marked: usize) -> bool {
+        if config::get().concurrent || !config::get().background {
+            return false;
+        }
+        let mortality = self.sample.mortality();
+        self.sample.note();
+        self.generations.sampled(mortality, marked, pacer::since());
+        let watched = self.generations.pays()
+            && Tracked::outlasts_collection()
+            && self.tracked.begin().is_some();
+        if !watched {
+            self.tracked.release();
+        }
+        watched
+    }
+
+    /// After the sweep of a collection that began to watch: first writes to blocks that are not full shall cost nothing.
+    pub(super) fn tidy(&mut self) -> Result<(), CollectError> {
+        heap::critical::with(sweep::finish);
+        self.tracked.keep_full();
         Ok(())
     }
 

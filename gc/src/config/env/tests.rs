@@ -1,7 +1,7 @@
 //! The parser as a whole, and the table of options through it.
 
 use super::*;
-use crate::config::{Dirty, HugePages, Mode, OnError, StatsSink};
+use crate::config::{Dirty, Generational, HugePages, Mode, OnError, StatsSink};
 use proptest::prelude::*;
 use std::boxed::Box;
 use std::string::{String, ToString};
@@ -56,6 +56,7 @@ fn every_option_is_read() {
             "DUNEGC_BACKGROUND=no",
             "DUNEGC_CONCURRENT=yes",
             "DUNEGC_DIRTY=mprotect",
+            "DUNEGC_GENERATIONAL=no",
             "DUNEGC_SIGNAL=40",
             "DUNEGC_STOP_TIMEOUT=50",
             "DUNEGC_ON_ERROR=warn",
@@ -73,7 +74,10 @@ fn every_option_is_read() {
     );
     assert!(lines.is_empty(), "{lines:?}");
     assert_eq!(c.mode, Mode::Leaks);
-    assert_eq!(c.dirty, Dirty::Mprotect);
+    assert_eq!(
+        (c.dirty, c.generational),
+        (Dirty::Mprotect, Generational::No)
+    );
     assert_eq!(c.stats, StatsSink::Json(b"/tmp/s.%p"));
     assert_eq!(
         (c.max_heap, c.min_heap, c.growth),
