@@ -115,6 +115,11 @@ const STEPS: &[Step] = &[
         run: qemu,
     },
     Step {
+        name: "dune",
+        about: "guest mode: reference programs here, and all its tests under kvm-amd in QEMU",
+        run: dune,
+    },
+    Step {
         name: "torture",
         about: "60 s of threads, fork, dlopen, signals",
         run: short_torture,
@@ -358,6 +363,10 @@ fn asan(context: &Context) -> Result<Outcome> {
 
 fn qemu(context: &Context) -> Result<Outcome> {
     whole_system(context, &["dirty_qemu"], &[])
+}
+
+fn dune(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["dune"], &[])
 }
 
 fn short_torture(context: &Context) -> Result<Outcome> {

@@ -6,14 +6,18 @@ use core::arch::x86_64::{__cpuid_count, _xgetbv};
 /// Largest state that is carried: everything of today's processors but AMX tiles.
 pub const MAX: usize = 4096;
 
-/// State components that are carried: those that the operating system has enabled, without AMX tiles.
+/// State components that are not carried: bounds registers, which Linux does not offer to programs any more, AMX tiles, and the register of protection
+/// keys, which the guest does not have. Outside, they keep their values.
+const NOT_CARRIED: u64 = 0b11 << 3 | 1 << 9 | 0b11 << 17;
+
+/// State components that are carried.
 pub fn enabled() -> u64 {
     // SAFETY: the target is x86-64 Linux, where the kernel has set CR4.OSXSAVE if CPUID says so; checked here.
     unsafe {
         if __cpuid_count(1, 0).ecx & 1 << 27 == 0 {
             return 0;
         }
-        xcr0() & !(0b11 << 17)
+        xcr0() & !NOT_CARRIED
     }
 }
 

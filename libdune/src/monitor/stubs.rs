@@ -171,7 +171,7 @@ global_asm!(
 );
 
 // Into the guest: the program's callee-saved registers stay on its own stack, where the guest finds them again. Out of it: everything is loaded from a
-// structure and IRETQ, which needs no privilege for this, goes on with flags and stack.
+// structure; flags and instruction pointer come from the program's stack, below what may be in use there (128 bytes below the stack pointer).
 global_asm!(
     ".pushsection .text,\"ax\",@progbits",
     ".globl dune_enter, dune_native",
@@ -206,11 +206,10 @@ global_asm!(
     "shr rdx, 32",
     "xrstor64 [rsi]",
     "mov rax, rdi",
-    "push 0x2b",
-    "push qword ptr [rax + 48]",
-    "push qword ptr [rax + 136]",
-    "push 0x33",
+    "mov rsp, [rax + 48]",
+    "lea rsp, [rsp - 128]",
     "push qword ptr [rax + 128]",
+    "push qword ptr [rax + 136]",
     "mov rbx, [rax + 8]",
     "mov rcx, [rax + 16]",
     "mov rdx, [rax + 24]",
@@ -226,7 +225,8 @@ global_asm!(
     "mov r14, [rax + 112]",
     "mov r15, [rax + 120]",
     "mov rax, [rax]",
-    "iretq",
+    "popfq",
+    "ret 128",
     ".popsection",
 );
 

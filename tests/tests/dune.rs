@@ -1,0 +1,99 @@
+//! The reference programs of guest mode: `tests/dune/`. Each prints what happened; all of it is the same on every machine.
+
+use std::path::{Path, PathBuf};
+
+use dunegc_tests::{Machine, Run, test_program};
+
+/// Program and what it prints.
+const PROGRAMS: &[(&str, &str)] = &[
+    (
+        env!("CARGO_BIN_EXE_dune-hello"),
+        "native: true\nin guest mode: true\ncaught a division by zero\nrecovered with 42\nnative again: true\n",
+    ),
+    (
+        env!("CARGO_BIN_EXE_dune-processes"),
+        "child: native\nchild's status: 7\n\
+         thread: inside true, sum 500500\nthread: inside true, sum 2001000\n\
+         thread: inside true, sum 4501500\nthread: inside true, sum 8002000\n\
+         uname says Linux\nstill inside: true\n",
+    ),
+    (
+        env!("CARGO_BIN_EXE_dune-mprotect"),
+        "fault: load in page 2\nfault: load in page 3\nsum 20\nfault: store in page 0\nfault: store in page 1\n\
+         fault: store in page 2\nfault: store in page 3\nsum 24\nstill inside: true\n",
+    ),
+    (
+        env!("CARGO_BIN_EXE_dune-tables"),
+        "a b\nb b\nc\ndirty: true true\na b\na b\n",
+    ),
+    (env!("CARGO_BIN_EXE_dune-invlpg"), "1280 of 1280 right\n"),
+    (
+        env!("CARGO_BIN_EXE_dune-traps"),
+        "exception 13 at CPL 3\nexception 13 at CPL 3\nexception 6 at CPL 3\nexception 13 at CPL 3\n\
+         exception 13 at CPL 3\nstill inside: true\n",
+    ),
+    (
+        env!("CARGO_BIN_EXE_dune-float"),
+        "same: true\nsame in a thread: true\n",
+    ),
+    (
+        env!("CARGO_BIN_EXE_dune-counts"),
+        "1000 system calls: 1000 exits\n1000 writes to known pages: 0 exits\n\
+         harvest of 1000 pages, without flush: 0 exits\n1000 first writes to clean pages: 0 exits\n\
+         flush: at most 1 exit: true\nflush: at most 1 exit: true\n1000 faults handled: 0 exits\n",
+    ),
+];
+
+#[test]
+fn reference_programs_print_what_they_should() {
+    if let Err(e) = libdune::Dune::probe() {
+        eprintln!("skipped: {e}");
+        return;
+    }
+    for (program, expected) in PROGRAMS {
+        let output = Run::new(program).ok();
+        assert_eq!(output.stdout, *expected, "{program}");
+    }
+}
+
+/// Kernel modules of KVM on AMD's processors, which QEMU emulates with nested paging.
+const MODULES: &[&str] = &["irqbypass", "ccp", "kvm", "kvm-amd npt=1"];
+
+#[test]
+fn guest_mode_on_a_debian_kernel_with_nested_paging() {
+    let name = |path: &str| path.rsplit('/').next().expect("a last part").to_owned();
+    let names: Vec<String> = PROGRAMS.iter().map(|(p, _)| name(p)).collect();
+    let mut programs: Vec<(&str, PathBuf)> = Vec::new();
+    for ((path, _), name) in PROGRAMS.iter().zip(&names) {
+        programs.push((name, PathBuf::from(path)));
+    }
+    programs.push(("guest", test_program("libdune", "guest")));
+    programs.push(("threads", test_program("libdune", "threads")));
+    let mut script =
+        String::from("set -e\nexport PATH=/tmp\n/bin/busybox ln -s /bin/busybox /tmp/echo\n");
+    script += "/bin/busybox ln -s /bin/busybox /tmp/uname\n";
+    for name in &names {
+        script += &format!("echo '== {name}'\n/{name}\n");
+    }
+    script += "echo '== tests'\n/guest --test-threads=1\n/threads --test-threads=1\n";
+    let machine = Machine {
+        name: "dune-qemu",
+        dir: Path::new(env!("CARGO_TARGET_TMPDIR")),
+        programs: &programs,
+        modules: MODULES,
+        script: &script,
+        cpu: "max,+svm,-la57",
+    };
+    let text = match machine.run() {
+        Ok(text) => text,
+        Err(e) => {
+            eprintln!("skipped: {e}");
+            return;
+        }
+    };
+    for ((_, expected), name) in PROGRAMS.iter().zip(&names) {
+        let (_, after) = text.split_once(&format!("== {name}\n")).expect(&text);
+        assert!(after.starts_with(expected), "{name}: {text}");
+    }
+    assert!(!text.contains("skipped"), "{text}");
+}
