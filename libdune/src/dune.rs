@@ -4,6 +4,7 @@ use crate::arch::address::{PAGE, Range, USER_END};
 use crate::arch::pte::{Entry, Rights};
 use crate::call;
 use crate::caps::Caps;
+use crate::engine::mock::Trouble;
 use crate::error::Error;
 use crate::process::{self, Process};
 use crate::stats::Stats;
@@ -22,6 +23,8 @@ pub struct Config {
     pub follow: bool,
     /// Place memory in guest-physical addresses in the order of its use, as on a processor whose physical addresses are short.
     pub packed: bool,
+    /// What goes wrong, for tests.
+    pub trouble: Trouble,
 }
 
 impl Default for Config {
@@ -31,6 +34,7 @@ impl Default for Config {
             signal: 60,
             follow: true,
             packed: false,
+            trouble: Trouble::None,
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::arch::registers::BASE_FLAGS;
 use crate::arch::segments::{Frame, Gate, Idt};
 use crate::arch::xsave;
 use crate::call;
-use crate::engine::kvm::Kvm;
+use crate::engine::kvm::{Kvm, KvmCpu};
+use crate::engine::mock::MockCpu;
 use crate::engine::{Cpu, Engine, Exit, Start};
 use crate::error::Error;
 use crate::gpa::{GpaMap, Layout};
@@ -21,6 +22,9 @@ use crate::thread::{Record, Thread};
 use crate::trap;
 use core::mem::size_of;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
+
+/// A vCPU of the engine in use. Without trouble (the default) that of KVM.
+pub type AnyCpu = MockCpu<KvmCpu>;
 
 /// Most threads in guest mode at a time.
 pub const MAX_THREADS: usize = 1024;
@@ -256,7 +260,7 @@ impl Process {
     }
 
     /// A vCPU with its memory.
-    pub fn cpu(&self) -> Result<(<Kvm as Engine>::Cpu, Area), Error> {
+    pub fn cpu(&self) -> Result<(AnyCpu, Area), Error> {
         let area = Area::new()?;
         for range in area.ranges() {
             self.fill(range, Rights::RW)?;
@@ -272,6 +276,6 @@ impl Process {
                 stubs::system_call_int3()
             },
         })?;
-        Ok((cpu, area))
+        Ok((MockCpu::new(cpu, self.config.trouble), area))
     }
 }

@@ -23,6 +23,10 @@ pub struct Machine<'a> {
     pub script: &'a str,
     /// Processor features.
     pub cpu: &'a str,
+    /// Number of processors.
+    pub cpus: u32,
+    /// Seconds after which it is ended.
+    pub limit: u32,
 }
 
 impl Machine<'_> {
@@ -50,10 +54,10 @@ impl Machine<'_> {
         let kernel = kernel(&shared).map_err(|e| format!("Debian's kernel cannot be had: {e}"))?;
         let initrd = self.initrd(&dir, &shared.join("kernel"));
         let machine = format!(
-            "900 qemu-system-x86_64 -accel tcg,thread=multi -M q35 -cpu {} -smp 2 -m 1G -display none \
+            "{} qemu-system-x86_64 -accel tcg,thread=multi -M q35 -cpu {} -smp {} -m 1G -display none \
              -vga none -nic none -no-user-config -nodefaults -serial stdio -no-reboot \
              -device isa-debug-exit,iobase=0xf4,iosize=1",
-            self.cpu
+            self.limit, self.cpu, self.cpus
         );
         let out = Command::new("timeout")
             .args(machine.split_whitespace())

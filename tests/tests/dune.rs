@@ -83,6 +83,9 @@ fn guest_mode_on_a_debian_kernel_with_nested_paging() {
         modules: MODULES,
         script: &script,
         cpu: "max,+svm,-la57",
+        // With two, the emulator sometimes stands still.
+        cpus: 1,
+        limit: 400,
     };
     let text = match machine.run() {
         Ok(text) => text,

@@ -12,6 +12,7 @@
 //! - what page tables refer to was given before.
 
 pub mod kvm;
+pub mod mock;
 
 use crate::arch::registers::Registers;
 use crate::arch::xsave::State;

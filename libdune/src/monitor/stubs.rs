@@ -296,6 +296,11 @@ pub fn upward_of(vector: u8) -> u64 {
     upwards() + u64::from(vector) * STRIDE
 }
 
+/// Whether an address lies in the code that runs inside the guest.
+pub fn contains(rip: u64) -> bool {
+    (start()..end()).contains(&rip)
+}
+
 /// Which exit stub has just halted, from the address behind the HLT.
 pub fn exit_index(rip: u64) -> Option<u64> {
     let offset = rip.checked_sub(exits() + 1)?;

@@ -11,11 +11,10 @@ use crate::arch::registers::{BASE_FLAGS, Registers};
 use crate::arch::segments::Frame;
 use crate::arch::xsave::State;
 use crate::engine::Cpu;
-use crate::engine::kvm::KvmCpu;
 use crate::error::Error;
 use crate::monitor::area::{self, Area};
 use crate::monitor::stubs;
-use crate::process::Process;
+use crate::process::{AnyCpu, Process};
 use crate::stats::count;
 use crate::sys::{self, Mapping};
 use crate::tls;
@@ -43,7 +42,7 @@ const NOBODY: i32 = i32::MAX;
 pub struct Thread {
     process: &'static Process,
     record: &'static Record,
-    cpu: KvmCpu,
+    cpu: AnyCpu,
     area: Area,
     /// The thread blocked the library's signal itself.
     blocked_kick: bool,

@@ -51,8 +51,8 @@ impl Thread {
     }
 
     /// Whether the vCPU stands in the monitor's code (at either CPL), where its stack and frame belong to the monitor.
-    fn in_monitor(&mut self) -> bool {
-        (stubs::start()..stubs::end()).contains(&self.cpu.registers().rip)
+    fn in_monitor(&self) -> bool {
+        stubs::contains(self.cpu.registers().rip)
     }
 
     /// Takes the library's signal from the queue, if that is what interrupted.

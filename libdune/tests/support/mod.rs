@@ -1,5 +1,8 @@
 //! Tests that enter guest mode run in a child process each: the way in cannot be undone for a process.
 
+// Each test program uses a part of this.
+#![allow(dead_code)]
+
 use libdune::{Config, Dune};
 use std::io::Write;
 
