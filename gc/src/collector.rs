@@ -20,16 +20,18 @@ pub fn request() -> bool {
     if STARTED.load(Relaxed) == 3 {
         return false;
     }
-    if STATE.load(Relaxed) != IDLE {
-        return true;
-    }
     if !config::get().background || !cycle::is_for_collector() || !ensure_started() {
         return false;
     }
+    ask();
+    true
+}
+
+/// Has the thread do what is to be done: it was started before.
+pub fn ask() {
     if STATE.compare_exchange(IDLE, ASKED, SeqCst, Relaxed).is_ok() {
         futex_wake(&STATE, 1);
     }
-    true
 }
 
 /// Collections run beside the program.
@@ -56,13 +58,23 @@ pub fn nap(ns: u64) {
     futex_wait_for(&AtomicU32::new(0), 0, ns);
 }
 
-/// False if there is no such thread, nor will be.
-fn ensure_started() -> bool {
+/// Starts the thread, if that was not tried before. The caller sees to it that no collection runs or begins meanwhile: the stop would wait
+/// for a thread that is not exempt from it yet, and waits itself for locks of libc that a stopped one holds.
+pub fn start() {
     if STARTED.compare_exchange(0, 1, SeqCst, Relaxed).is_ok() && !pool::spawn(run, 0) {
         STARTED.store(3, Release);
     }
-    // While it starts nobody waits for it: libc allocates, in the thread that starts it too.
-    STARTED.load(Acquire) != 3
+    while STARTED.load(Acquire) == 1 {
+        futex_wait(&STARTED, 1);
+    }
+}
+
+/// False if there is no such thread (yet).
+fn ensure_started() -> bool {
+    if STARTED.load(Relaxed) == 0 {
+        cycle::alone(start);
+    }
+    is_ready()
 }
 
 extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
@@ -70,6 +82,7 @@ extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
     // SAFETY: the name is NUL-terminated and short enough.
     unsafe { libc::pthread_setname_np(libc::pthread_self(), c"dunegc".as_ptr()) };
     STARTED.store(2, Release);
+    futex_wake(&STARTED, i32::MAX);
     loop {
         if STATE
             .compare_exchange(ASKED, AT_WORK, SeqCst, Relaxed)

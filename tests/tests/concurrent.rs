@@ -56,17 +56,28 @@ fn without_a_source() {
     assert!(mutators(2, &[("DUNEGC_DIRTY", "none")]) >= 10);
 }
 
+/// Collections that keep the marks of the last one, with the program stopped.
+#[test]
+fn generational_without_running_beside() {
+    let settings = [("DUNEGC_CONCURRENT", "no"), ("DUNEGC_GENERATIONAL", "yes")];
+    assert!(mutators(1, &settings) >= 10);
+    assert!(mutators(4, &settings) >= 10);
+}
+
 /// References from objects that earlier collections marked, on pages that are not written again.
 #[test]
 fn old_objects_that_refer_to_new_ones() {
-    let outcome = Run::new(compile("old_to_new"))
-        .arg("4")
-        .mode(Mode::Malloc)
-        .no_zeal()
-        .limit(120)
-        .env("DUNEGC_CONCURRENT", "yes")
-        .ok();
-    println!("{}", outcome.stdout);
+    for concurrent in ["yes", "no"] {
+        let outcome = Run::new(compile("old_to_new"))
+            .arg("4")
+            .mode(Mode::Malloc)
+            .no_zeal()
+            .limit(120)
+            .env("DUNEGC_CONCURRENT", concurrent)
+            .env("DUNEGC_GENERATIONAL", "yes")
+            .ok();
+        println!("{concurrent}: {}", outcome.stdout);
+    }
 }
 
 #[test]

@@ -156,6 +156,14 @@ pub fn without_collections<R>(f: impl FnOnce() -> R) -> Result<R, CollectError> 
     with_cycle(false, |_| Ok(f()))
 }
 
+/// Runs `f` while no collection runs or starts, unless one does.
+pub(crate) fn alone(f: impl FnOnce()) {
+    let _ = with_cycle(true, |_| {
+        f();
+        Ok(())
+    });
+}
+
 /// For the fork protocol: no collection runs while this is held.
 pub(crate) fn lock_for_fork() -> &'static Lock<Cycle> {
     &CYCLE

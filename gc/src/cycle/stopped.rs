@@ -58,8 +58,9 @@ impl Cycle {
         account.stopped(stop_begin, resumed, stopping);
         pool::sweep();
         if watched {
+            collector::start();
             UNTIDY.store(true, Relaxed);
-            collector::request();
+            collector::ask();
         }
         account.end(live, &tally);
         if reason != Reason::Allocation {
