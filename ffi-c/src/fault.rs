@@ -48,6 +48,7 @@ impl fmt::Display for Describe {
             Kind::Atomic => "collected pointer-free",
             Kind::Uncollectable => "uncollectable",
             Kind::AtomicUncollectable => "uncollectable pointer-free",
+            _ => "collected described",
         };
         write!(
             f,

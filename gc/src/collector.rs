@@ -3,6 +3,7 @@
 
 use crate::config;
 use crate::cycle;
+use crate::kinds;
 use crate::mark::pool;
 use crate::sys::lock::{futex_wait, futex_wait_for, futex_wake};
 use core::sync::atomic::{AtomicU32, Ordering::*};
@@ -17,7 +18,7 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// Asks for a collection beside the program. False if there can be none: the caller collects by itself.
 pub fn request() -> bool {
-    if STARTED.load(Relaxed) == 3 {
+    if STARTED.load(Relaxed) == 3 || kinds::has_procedures() {
         return false;
     }
     if !config::get().background || !cycle::is_for_collector() || !ensure_started() {

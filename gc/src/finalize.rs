@@ -1,22 +1,28 @@
-//! Finalizers and weak links.
+//! Finalizers.
 //!
 //! Finalization is ordered, as in Boehm, "Destructors, Finalizers, and Synchronization" (POPL 2003): of the unreachable
 //! objects with finalizers, those come first that no other of them reaches; the rest waits for a later cycle. Cycles among
-//! them are never finalised. Links are cleared before any finalizer can see the object again.
+//! them are never finalised. [`Order`] names the exceptions. Links are cleared before any finalizer can see the object again.
 
+use crate::heap::block::REACHED;
 use crate::heap::{critical, find};
+use crate::kind::Kind;
 use crate::mark::marker::{Marker, Tally};
 use crate::mark::shared::Shared;
-use crate::raw::{Finalizer, MoveLink};
+use crate::raw::{Finalizer, Order};
 use crate::sys::lock::{Lock, futex_wake};
 use crate::sys::map::WordMap;
 use crate::sys::scratch::ScratchVec;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::Release};
+use crate::{cycle, disclaim, links, toggle};
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::Release,
+};
 
 /// An object whose finalizer is due.
 #[derive(Clone, Copy)]
 struct Due {
     object: usize,
+    /// With its order, as in the table.
     finalizer: usize,
     data: usize,
 }
@@ -24,8 +30,6 @@ struct Due {
 pub(crate) struct Tables {
     /// Object to (finalizer, data).
     finalizers: WordMap<2>,
-    /// Link to object, inverted.
-    links: WordMap<1>,
     due: ScratchVec<Due>,
     first_due: usize,
     work: ScratchVec<usize>,
@@ -33,7 +37,6 @@ pub(crate) struct Tables {
 
 static TABLES: Lock<Tables> = Lock::new(Tables {
     finalizers: WordMap::new(),
-    links: WordMap::new(),
     due: ScratchVec::new(),
     first_due: 0,
     work: ScratchVec::new(),
@@ -42,6 +45,8 @@ static TABLES: Lock<Tables> = Lock::new(Tables {
 static USED: AtomicU32 = AtomicU32::new(0);
 static PENDING: AtomicU32 = AtomicU32::new(0);
 static HOOK: AtomicUsize = AtomicUsize::new(0);
+static AWAITED: AtomicUsize = AtomicUsize::new(0);
+static ALWAYS_ORDERED: AtomicBool = AtomicBool::new(false);
 
 /// Number of due finalizers; a futex word that is woken when a collection found some.
 pub fn pending() -> &'static AtomicU32 {
@@ -53,21 +58,49 @@ pub fn set_hook(f: Option<fn()>) {
     HOOK.store(f.map_or(0, |f| f as usize), Release);
 }
 
-/// Set in the stored address of a finalizer: pointers of the object to itself count. No function lies that high.
-const STRICT: usize = 1 << 63;
+/// Has `f` called with the world stopped for each object whose finalizer becomes due.
+pub fn set_await_hook(f: Option<fn(usize)>) {
+    AWAITED.store(f.map_or(0, |f| f as usize), Release);
+}
 
-/// See `crate::raw::set_finalizer` and, if `strict`, `crate::raw::set_finalizer_strict`.
+/// Treats [`Order::Unordered`] and [`Order::LastOfAll`] as [`Order::AfterReferrers`].
+pub fn always_ordered(on: bool) {
+    ALWAYS_ORDERED.store(on, Relaxed);
+}
+
+/// Where the order lies in the stored address of a finalizer. No function lies that high.
+const ORDER: u32 = 62;
+
+fn order(stored: usize) -> Order {
+    match stored >> ORDER {
+        0 => Order::AfterReferrersButSelf,
+        1 => Order::AfterReferrers,
+        _ if ALWAYS_ORDERED.load(Relaxed) => Order::AfterReferrers,
+        2 => Order::Unordered,
+        _ => Order::LastOfAll,
+    }
+}
+
+fn function(stored: usize) -> Finalizer {
+    // SAFETY: the table holds only what `set` stored from a Finalizer, with its order in the two highest bits.
+    unsafe { core::mem::transmute::<usize, Finalizer>(stored & !(3 << ORDER)) }
+}
+
+/// See `crate::raw::set_ordered_finalizer`.
 #[allow(clippy::result_unit_err)]
 pub fn set(
     object: usize,
     f: Option<(Finalizer, *mut u8)>,
-    strict: bool,
+    order: Order,
+    uncollectable: bool,
 ) -> Result<Option<(Finalizer, *mut u8)>, ()> {
     critical::with(|| {
         let o = find::object(object)
             .filter(|o| o.base == object)
             .ok_or(())?;
-        if !crate::heap::is_collected(o.kind) {
+        let explicit = matches!(o.kind, Kind::Uncollectable | Kind::AtomicUncollectable);
+        let may = crate::heap::is_collected(o.kind) || explicit && uncollectable;
+        if !may {
             return Err(());
         }
         let mut t = TABLES.lock();
@@ -75,60 +108,21 @@ pub fn set(
             Some((f, data)) => {
                 USED.store(1, Relaxed);
                 let old = t.finalizers.get(object);
-                let flag = if strict { STRICT } else { 0 };
-                if !t
-                    .finalizers
-                    .insert(object, [f as usize | flag, data as usize])
-                {
+                let order = match order {
+                    Order::AfterReferrersButSelf => 0,
+                    Order::AfterReferrers => 1,
+                    Order::Unordered => 2,
+                    Order::LastOfAll => 3,
+                };
+                let stored = f as usize | order << ORDER;
+                if !t.finalizers.insert(object, [stored, data as usize]) {
                     return Err(());
                 }
                 old
             }
             None => t.finalizers.remove(object),
         };
-        // SAFETY: the table holds only what was stored above from a Finalizer.
-        Ok(old.map(|[f, data]| unsafe {
-            (
-                core::mem::transmute::<usize, Finalizer>(f & !STRICT),
-                data as *mut u8,
-            )
-        }))
-    })
-}
-
-/// See `crate::raw::register_link`.
-pub fn register_link(link: usize, object: usize) -> bool {
-    critical::with(|| {
-        let Some(o) = find::object(object) else {
-            return false;
-        };
-        TABLES.lock().links.insert(link, [!o.base])
-    })
-}
-
-/// See `crate::raw::unregister_link`.
-pub fn unregister_link(link: usize) -> bool {
-    critical::with(|| TABLES.lock().links.remove(link).is_some())
-}
-
-/// See `crate::raw::move_link`.
-pub fn move_link(link: usize, new: usize) -> MoveLink {
-    critical::with(|| {
-        let links = &mut TABLES.lock().links;
-        let Some(object) = links.get(link) else {
-            return MoveLink::NotFound;
-        };
-        if link == new {
-            return MoveLink::Moved;
-        }
-        if links.get(new).is_some() {
-            return MoveLink::Taken;
-        }
-        if !links.insert(new, object) {
-            return MoveLink::NoMemory;
-        }
-        links.remove(link);
-        MoveLink::Moved
+        Ok(old.map(|[f, data]| (function(f), data as *mut u8)))
     })
 }
 
@@ -151,15 +145,39 @@ pub fn run() -> usize {
     let mut n = 0;
     while let Some(d) = critical::with(take) {
         // SAFETY: the finalizer was registered for this object, which stays reachable from this frame.
-        unsafe {
-            core::mem::transmute::<usize, Finalizer>(d.finalizer)(
-                d.object as *mut u8,
-                d.data as *mut u8,
-            )
-        };
+        unsafe { function(d.finalizer)(d.object as *mut u8, d.data as *mut u8) };
         n += 1;
     }
     n
+}
+
+/// Makes every finalizer due, whether its object is reachable or not. False without memory for some.
+pub fn make_all_due() -> bool {
+    critical::with(|| {
+        let mut t = TABLES.lock();
+        let t = &mut *t;
+        let (finalizers, due) = (&mut t.finalizers, &mut t.due);
+        let mut ok = true;
+        finalizers.for_each(|object, [finalizer, data]| {
+            ok &= due
+                .push(Due {
+                    object,
+                    finalizer,
+                    data,
+                })
+                .is_ok();
+        });
+        for i in t.first_due..t.due.len() {
+            t.finalizers.remove(t.due[i].object);
+        }
+        PENDING.store((t.due.len() - t.first_due) as u32, Relaxed);
+        ok
+    })
+}
+
+/// Number of objects with a finalizer that is not due.
+pub fn registered() -> usize {
+    critical::with(|| TABLES.lock().finalizers.len())
 }
 
 fn take() -> Option<Due> {
@@ -176,6 +194,7 @@ fn take() -> Option<Due> {
 
 /// After a collection, with the world running: tells whoever runs finalizers.
 pub fn announce() {
+    disclaim::run();
     if PENDING.load(Relaxed) == 0 {
         return;
     }
@@ -195,9 +214,13 @@ pub fn each_root(f: &mut dyn FnMut(usize)) {
         f(d.object);
         f(d.data);
     }
+    drop(t);
+    toggle::each_strong(f);
+    disclaim::each_root(f);
 }
 
-fn is_marked(addr: usize) -> bool {
+/// The object around `addr` is marked, or nothing that a collection ends.
+pub(crate) fn is_marked(addr: usize) -> bool {
     let Some(s) = find::slot(addr) else {
         return true;
     };
@@ -207,55 +230,59 @@ fn is_marked(addr: usize) -> bool {
     s.block.mark(s.index).load(Relaxed) != 0
 }
 
-/// The world is stopped and everything reachable is marked: clears links to what is not, and finds the due finalizers.
-/// `None` without memory.
+/// The program looks at marks: they stay after collections.
+static MARKS_WANTED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn are_marks_wanted() -> bool {
+    MARKS_WANTED.load(Relaxed)
+}
+
+/// The object around `addr` was reached by the collection under way, or by the last one. Marks are kept for this from the first call on:
+/// before, every object counts as reached by the last one.
+pub fn mark_of(addr: usize) -> bool {
+    let known = want_marks();
+    find::object(addr).is_some() && (!known || is_marked(addr))
+}
+
+/// True if marks are kept.
+fn want_marks() -> bool {
+    MARKS_WANTED.swap(true, Relaxed) || cycle::is_collecting()
+}
+
+/// Sets or takes away the mark of the object around `addr`. In a collection, or where none can begin.
+pub fn set_mark(addr: usize, marked: bool) {
+    want_marks();
+    if !cycle::is_collecting() {
+        // The sweep of the last collection must not take it for dead.
+        critical::with(crate::heap::sweep::finish);
+        critical::with(|| crate::heap::sweep::finish_own(crate::heap::alloc::current()));
+    }
+    if let Some(s) = find::slot(addr)
+        && crate::heap::is_collected(s.info.kind())
+    {
+        let mark = if marked { REACHED } else { 0 };
+        s.block.mark(s.index).store(mark, Relaxed);
+    }
+}
+
+/// The world is stopped and everything reachable is marked: clears links to what is not, and finds the due finalizers and
+/// what else the program wants to know of before it is gone. `None` without memory.
 pub fn after_mark(shared: &Shared, tally: &mut Tally) -> Option<()> {
+    let mut links = links::lock();
+    links.clear_short()?;
+    find_due(shared, tally)?;
+    links.clear_long()?;
+    links.drop_dead()?;
+    toggle::drop_dead();
+    disclaim::after_mark(shared, tally)
+}
+
+fn find_due(shared: &Shared, tally: &mut Tally) -> Option<()> {
     let mut t = TABLES.lock();
     let t = &mut *t;
-    clear_links(t)?;
-    if !t.finalizers.is_empty() {
-        find_due(t, shared, tally)?;
+    if t.finalizers.is_empty() && t.first_due == t.due.len() {
+        return Some(());
     }
-    drop_dead_links(t)
-}
-
-fn clear_links(t: &mut Tables) -> Option<()> {
-    t.work.clear();
-    let (links, work) = (&mut t.links, &mut t.work);
-    let mut ok = true;
-    links.for_each(|link, [object]| {
-        if !is_marked(!object) {
-            ok &= work.push(link).is_ok();
-        }
-    });
-    for i in 0..t.work.len() {
-        let link = t.work[i];
-        t.links.remove(link);
-        // SAFETY: a registered link is a word that its owner keeps valid until it unregisters it, or lies in a heap
-        // object, which is not swept yet.
-        unsafe { (link as *mut usize).write(0) };
-    }
-    ok.then_some(())
-}
-
-/// Links that lie in objects which are about to be freed.
-fn drop_dead_links(t: &mut Tables) -> Option<()> {
-    t.work.clear();
-    let (links, work) = (&mut t.links, &mut t.work);
-    let mut ok = true;
-    links.for_each(|link, _| {
-        if !is_marked(link) {
-            ok &= work.push(link).is_ok();
-        }
-    });
-    for i in 0..t.work.len() {
-        let link = t.work[i];
-        t.links.remove(link);
-    }
-    ok.then_some(())
-}
-
-fn find_due(t: &mut Tables, shared: &Shared, tally: &mut Tally) -> Option<()> {
     t.work.clear();
     let (finalizers, work) = (&mut t.finalizers, &mut t.work);
     let mut ok = true;
@@ -268,22 +295,8 @@ fn find_due(t: &mut Tables, shared: &Shared, tally: &mut Tally) -> Option<()> {
         return None;
     }
     let mut m = Marker::new(shared, 0, true)?;
-    // What they reach is kept. An object that points to itself, but is not reached otherwise, stays unmarked here unless its
-    // finalizer is strict.
-    for &object in t.work.iter() {
-        let s = find::slot(object)?;
-        if s.info.kind().is_scanned() {
-            if t.finalizers
-                .get(object)
-                .is_some_and(|[f, _]| f & STRICT != 0)
-            {
-                m.range(object, object + s.size);
-            } else {
-                m.range_but_self(object, object + s.size);
-            }
-            m.drain();
-        }
-    }
+    keep_what_they_reach(t, &mut m)?;
+    let new = t.due.len();
     for i in 0..t.work.len() {
         let object = t.work[i];
         if is_marked(object) {
@@ -293,19 +306,72 @@ fn find_due(t: &mut Tables, shared: &Shared, tally: &mut Tally) -> Option<()> {
         t.due
             .push(Due {
                 object,
-                finalizer: finalizer & !STRICT,
+                finalizer,
                 data,
             })
             .ok()?;
         t.finalizers.remove(object);
     }
-    for d in &t.due[t.first_due..] {
-        m.word(d.object);
+    keep_due(t, new, &mut m)?;
+    let awaited = AWAITED.load(Relaxed);
+    if awaited != 0 {
+        for d in &t.due[new..] {
+            // SAFETY: `set_await_hook` stores only functions of this type.
+            unsafe { core::mem::transmute::<usize, fn(usize)>(awaited)(d.object) };
+        }
     }
     m.drain();
     tally.bytes += m.tally.bytes;
     tally.objects += m.tally.objects;
     PENDING.store((t.due.len() - t.first_due) as u32, Relaxed);
+    Some(())
+}
+
+/// Marks what the unmarked objects with finalizers refer to, as their order says. An object that points to itself, but is not
+/// reached otherwise, stays unmarked if its own pointers do not count.
+fn keep_what_they_reach(t: &mut Tables, m: &mut Marker) -> Option<()> {
+    for i in 0..t.work.len() {
+        let object = t.work[i];
+        let s = find::slot(object)?;
+        let [stored, _] = t.finalizers.get(object)?;
+        match order(stored) {
+            Order::Unordered => continue,
+            Order::AfterReferrersButSelf if s.info.kind().is_scanned() => {
+                m.range_but_self(object, object + s.size);
+            }
+            Order::AfterReferrersButSelf => {}
+            Order::AfterReferrers | Order::LastOfAll => m.object(&s),
+        }
+        m.drain();
+    }
+    Some(())
+}
+
+/// Marks what is due, from number `new` on newly so. What comes last of all and is reached by another one is not due after all.
+fn keep_due(t: &mut Tables, new: usize, m: &mut Marker) -> Option<()> {
+    for d in &t.due[t.first_due..] {
+        if order(d.finalizer) != Order::LastOfAll {
+            m.word(d.object);
+            m.drain();
+        }
+    }
+    let mut kept = new;
+    for i in new..t.due.len() {
+        let d = t.due[i];
+        if order(d.finalizer) == Order::LastOfAll && is_marked(d.object) {
+            if !t.finalizers.insert(d.object, [d.finalizer, d.data]) {
+                return None;
+            }
+            continue;
+        }
+        t.due[kept] = d;
+        kept += 1;
+    }
+    t.due.truncate(kept);
+    for d in &t.due[t.first_due..] {
+        m.word(d.object);
+    }
+    m.drain();
     Some(())
 }
 

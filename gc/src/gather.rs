@@ -1,7 +1,9 @@
 //! Collects the roots of a cycle: ranges to scan, and single words from where memory cannot be scanned in place.
 
+use crate::displacements::{are_exact, from_stack};
 use crate::finalize;
 use crate::heap::{layout, own};
+use crate::hooks;
 use crate::mark::shared::{Range, Scope};
 use crate::pins;
 use crate::roots::kernel::Unseen;
@@ -110,17 +112,22 @@ pub fn roots(
     let mut take_word = |w: usize| !leads(w, base, limit, scope.tagged) || words.push(w).is_ok();
     let found = roots::enumerate(world, roots::chosen(), own, &mut |r| {
         if r.kind == RootKind::StackObject {
-            ok &= take_word(r.lo);
+            ok &= take_word(from_stack(r.lo));
             return;
         }
         let (lo, hi) = ((r.lo + 7) & !7, r.hi & !7);
         if lo >= hi {
             return;
         }
-        if r.transient {
+        let stack = matches!(
+            r.kind,
+            RootKind::Stack | RootKind::Registers | RootKind::Tls
+        );
+        if r.transient || stack && are_exact() {
             for p in (lo..hi).step_by(8) {
                 // SAFETY: the range is readable until this closure returns, and aligned.
-                ok &= take_word(unsafe { core::ptr::read_volatile(p as *const usize) });
+                let w = unsafe { core::ptr::read_volatile(p as *const usize) };
+                ok &= take_word(if stack { from_stack(w) } else { w });
             }
             return;
         }
@@ -145,6 +152,20 @@ pub fn roots(
         // Malloc'ed blocks are reclaimed: the kernel may be the only one that knows of a block.
         *unseen = roots::kernel::for_each_word(&mut |w| ok &= take_word(w)).unseen;
     }
+    hooks::roots(&mut |lo, hi, eager| {
+        for lo in (lo..hi).step_by(PIECE) {
+            let hi = hi.min(lo + PIECE);
+            if !eager {
+                ok &= ranges.push(Range { lo, hi }).is_ok();
+                continue;
+            }
+            for p in (lo..hi).step_by(8) {
+                // SAFETY: the program says that the range is readable now; its ends are aligned.
+                let w = unsafe { core::ptr::read_volatile(p as *const usize) };
+                ok &= take_word(from_stack(w));
+            }
+        }
+    });
     finalize::each_root(&mut |w| ok &= take_word(w));
     pins::each(&mut |w| ok &= take_word(w));
     let n = words.len();

@@ -33,6 +33,12 @@ pub mod cycle;
 pub mod dirty;
 #[doc(hidden)]
 #[cfg(not(loom))]
+pub mod disclaim;
+#[doc(hidden)]
+#[cfg(not(loom))]
+pub mod displacements;
+#[doc(hidden)]
+#[cfg(not(loom))]
 pub mod finalize;
 #[cfg(not(loom))]
 mod fork;
@@ -41,10 +47,18 @@ mod gather;
 #[doc(hidden)]
 #[cfg(not(loom))]
 pub mod heap;
+#[doc(hidden)]
+#[cfg(not(loom))]
+pub mod hooks;
 #[cfg(not(loom))]
 mod kind;
+#[doc(hidden)]
+#[cfg(not(loom))]
+pub mod kinds;
 #[cfg(not(loom))]
 mod leaks;
+#[cfg(not(loom))]
+mod links;
 /// The lock-free protocols and their models; nothing else is built for loom.
 #[cfg(loom)]
 #[path = "loom/mod.rs"]
@@ -74,9 +88,15 @@ mod sync;
 pub mod sys;
 #[doc(hidden)]
 #[cfg(not(loom))]
+pub mod toggle;
+#[doc(hidden)]
+#[cfg(not(loom))]
 pub mod trace;
 #[cfg(not(loom))]
 mod tracked;
+#[doc(hidden)]
+#[cfg(not(loom))]
+pub mod typed;
 #[cfg(not(loom))]
 pub mod world;
 

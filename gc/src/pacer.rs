@@ -22,6 +22,7 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 static DISABLED: AtomicU32 = AtomicU32::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SCANNED: AtomicUsize = AtomicUsize::new(0);
+static FREED: AtomicUsize = AtomicUsize::new(0);
 static GENERATIONAL: AtomicBool = AtomicBool::new(false);
 /// The last collection found next to nothing.
 static VAIN: AtomicBool = AtomicBool::new(false);
@@ -63,6 +64,14 @@ fn trigger() -> usize {
 pub fn before_slow_path(heap: &ThreadHeap) {
     if WANTED.load(Relaxed) || heap::zeal() {
         due(heap);
+    }
+}
+
+/// Collects if it is time, on behalf of the program.
+pub fn poll() {
+    let heap = heap::alloc::current();
+    if !heap.is_empty_heap() {
+        before_slow_path(heap);
     }
 }
 
@@ -157,7 +166,19 @@ pub fn collected(live: usize, scanned: usize, generational: bool) {
     next();
 }
 
+/// A large collected object of `n` bytes is freed explicitly.
+pub fn freed_large(n: usize) {
+    FREED.fetch_add(n, Relaxed);
+    allocated(-(n as isize));
+}
+
+/// Bytes of large objects freed explicitly since the last collection.
+pub fn freed() -> usize {
+    FREED.load(Relaxed)
+}
+
 fn next() {
+    FREED.store(0, Relaxed);
     let c = config::get();
     // What is not scanned costs next to nothing to mark: an eighth stands for looking it up.
     let (live, scanned) = (LIVE.load(Relaxed), SCANNED.load(Relaxed));

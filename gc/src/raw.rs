@@ -6,7 +6,7 @@
 //! or, for collected kinds, until no root reaches it.
 
 pub use crate::kind::Kind;
-use crate::{cycle, finalize, heap, pacer, pins};
+use crate::{collector, cycle, finalize, heap, links, pacer, pins};
 
 /// An object found from an address inside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +47,9 @@ pub enum CollectError {
 
 /// Memory of this kind is zero when it is handed out; of the others the content is unspecified.
 #[inline(always)]
-pub const fn is_zeroed(kind: Kind) -> bool {
+pub fn is_zeroed(kind: Kind) -> bool {
     matches!(kind, Kind::Scan | Kind::Uncollectable)
+        || kind.is_described() && crate::kinds::is_zeroed(kind)
 }
 
 /// Allocates `size` bytes (0 is as 1), zeroed if [`is_zeroed`]. Null when the heap is exhausted.
@@ -143,6 +144,19 @@ pub fn collect() -> Result<(), CollectError> {
     cycle::collect(cycle::Reason::Explicit)
 }
 
+/// Collects if as much was allocated as is to be allocated between two collections. True if a collection is under way beside the
+/// program now.
+pub fn collect_if_due() -> bool {
+    pacer::poll();
+    !collector::is_idle()
+}
+
+/// Asks for a collection beside the program. False if there can be none.
+pub fn begin_collection() -> bool {
+    heap::init();
+    collector::request()
+}
+
 /// Runs `f` while no collection runs or starts in any thread. Collecting in `f` gives [`CollectError::Busy`], as calling this
 /// from inside a collection does.
 pub fn without_collections<R>(f: impl FnOnce() -> R) -> Result<R, CollectError> {
@@ -201,6 +215,19 @@ pub fn trim(keep: usize) -> bool {
 /// A finalizer: called once, on the finalizer thread or from [`run_finalizers`], with the object and its data.
 pub type Finalizer = unsafe extern "C" fn(object: *mut u8, data: *mut u8);
 
+/// When an unreachable object is finalized, compared with those that refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// After all other objects with finalizers from which it is reached; its own pointers to itself do not count.
+    AfterReferrersButSelf,
+    /// As above, but an object that points to itself is never finalized.
+    AfterReferrers,
+    /// At once, and so is what it reaches.
+    Unordered,
+    /// When no other object with a finalizer reaches it any more, also an unordered one.
+    LastOfAll,
+}
+
 /// Sets (Some) or removes (None) the finalizer of the collected object starting at `object`.
 /// Returns the previous one. `Err` if there is no collected object or no memory.
 #[allow(clippy::result_unit_err)]
@@ -208,7 +235,7 @@ pub fn set_finalizer(
     object: *mut u8,
     f: Option<(Finalizer, *mut u8)>,
 ) -> Result<Option<(Finalizer, *mut u8)>, ()> {
-    finalize::set(object as usize, f, false)
+    finalize::set(object as usize, f, Order::AfterReferrersButSelf, false)
 }
 
 /// As [`set_finalizer`]; an object that points to itself counts as a cycle, and is never finalized.
@@ -217,21 +244,50 @@ pub fn set_finalizer_strict(
     object: *mut u8,
     f: Option<(Finalizer, *mut u8)>,
 ) -> Result<Option<(Finalizer, *mut u8)>, ()> {
-    finalize::set(object as usize, f, true)
+    finalize::set(object as usize, f, Order::AfterReferrers, false)
+}
+
+/// As [`set_finalizer`], in any order. Takes uncollectable objects too, which are finalized by [`finalize::make_all_due`] only.
+#[allow(clippy::result_unit_err)]
+pub fn set_ordered_finalizer(
+    object: *mut u8,
+    f: Option<(Finalizer, *mut u8)>,
+    order: Order,
+) -> Result<Option<(Finalizer, *mut u8)>, ()> {
+    finalize::set(object as usize, f, order, true)
+}
+
+/// When a link is cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Before the object's finalizer is due.
+    Short,
+    /// When the object is reachable from no finalizer's object any more, either.
+    Long,
 }
 
 /// Registers `*link` (outside or inside collected memory, holding a pointer or hidden pointer) to be set to zero when
 /// `object` becomes unreachable. False without memory, or if `object` is not an object.
 pub fn register_link(link: *mut usize, object: *const u8) -> bool {
-    finalize::register_link(link as usize, object as usize)
+    links::register(Link::Short, link as usize, object as usize)
 }
 
 /// Removes a link. False if it was not registered.
 pub fn unregister_link(link: *mut usize) -> bool {
-    finalize::unregister_link(link as usize)
+    links::unregister(Link::Short, link as usize)
 }
 
-/// What became of [`move_link`].
+/// As [`register_link`], for links of either sort; they do not know of one another.
+pub fn register_link_as(sort: Link, link: *mut usize, object: *const u8) -> bool {
+    links::register(sort, link as usize, object as usize)
+}
+
+/// As [`unregister_link`], for links of either sort.
+pub fn unregister_link_as(sort: Link, link: *mut usize) -> bool {
+    links::unregister(sort, link as usize)
+}
+
+/// What became of [`move_link_as`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MoveLink {
     /// Done; also if both are the same registered link.
@@ -245,8 +301,13 @@ pub enum MoveLink {
 }
 
 /// Registers `*new` instead of `*link`, for the same object.
-pub fn move_link(link: *mut usize, new: *mut usize) -> MoveLink {
-    finalize::move_link(link as usize, new as usize)
+pub fn move_link_as(sort: Link, link: *mut usize, new: *mut usize) -> MoveLink {
+    links::relocate(sort, link as usize, new as usize)
+}
+
+/// Number of short and of long links.
+pub fn links() -> (usize, usize) {
+    links::count()
 }
 
 /// Runs pending finalizers on the calling thread; returns how many ran.
@@ -290,6 +351,16 @@ pub struct HeapFigures {
 /// The figures now. Walks the block table: microseconds per megabyte of heap.
 pub fn figures() -> HeapFigures {
     heap::figures::now()
+}
+
+/// Bytes in uncollectable objects. As expensive as [`figures`].
+pub fn uncollectable_bytes() -> usize {
+    heap::figures::uncollectable()
+}
+
+/// Bytes of large objects freed explicitly since the last collection.
+pub fn freed_since_gc() -> usize {
+    pacer::freed()
 }
 
 /// The thread is about to end: give its caches back. Called by the library's own thread-exit hook.

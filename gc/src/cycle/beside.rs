@@ -16,6 +16,7 @@ use crate::collector;
 use crate::dirty::When;
 use crate::gather;
 use crate::heap::{self, marking, sweep};
+use crate::hooks;
 use crate::mark::marker::Tally;
 use crate::mark::shared::Work;
 use crate::mark::{pool, rescan};
@@ -40,6 +41,7 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
+        hooks::event(hooks::Event::Begin, None);
         finish_sweep();
         let markers = pool::markers(pacer::live());
         pool::ensure_started(markers - 1);
@@ -74,7 +76,7 @@ impl Cycle {
         let Some(tally) = marked else {
             rescan::clear_marks();
             marking::end();
-            drop(world);
+            self.resume(world);
             self.tracked.release();
             return Err(CollectError::NoMemory);
         };
@@ -83,12 +85,14 @@ impl Cycle {
         let all = self.generations.marked(tally.bytes as usize, since, keep);
         let live = self.begin_sweep(reason, &tally, all, born, true);
         let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        drop(world);
+        self.resume(world);
         let resumed = now_ns();
         stop.end_at(threads, resumed);
         account.stopped(stop_begin, resumed, stopping);
+        hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep();
         heap::critical::with(sweep::finish);
+        hooks::event(hooks::Event::SweepEnd, None);
         if Tracked::outlasts_collection() && self.generations.usable() {
             self.tracked.keep_full();
         } else {
@@ -96,6 +100,7 @@ impl Cycle {
             self.tracked.release();
         }
         account.end(live, &tally);
+        hooks::event(hooks::Event::End, None);
         Ok(())
     }
 
@@ -120,7 +125,7 @@ impl Cycle {
             marking::begin();
         }
         let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        drop(world);
+        self.resume(world);
         let resumed = now_ns();
         stop.end_at(threads, resumed);
         account.stopped(t, resumed, stopping);

@@ -5,6 +5,7 @@
 //! keep takes memory for which everything has to be marked soon anyway.
 
 use crate::config::{self, Generational};
+use crate::kinds;
 use crate::pacer;
 
 /// Growth of what is marked, beyond its share, after which everything is marked anew.
@@ -71,6 +72,10 @@ impl Generations {
 
     /// It is worth the while to watch what is written, so that the next collection can keep the marks.
     pub fn pays(&self) -> bool {
+        if kinds::has_procedures() {
+            // A procedure of the program may follow references that are not in the object's own memory.
+            return false;
+        }
         let c = config::get();
         match c.generational {
             Generational::Auto => self.pause == 0 && (self.promising || c.concurrent),

@@ -5,6 +5,7 @@ use super::account::Account;
 use super::phases::{finish_sweep, init_world, scope};
 use super::{Cycle, Reason};
 use crate::heap::{self, sweep};
+use crate::hooks;
 use crate::mark::marker::Tally;
 use crate::mark::{pool, rescan};
 use crate::pacer;
@@ -20,6 +21,7 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
+        hooks::event(hooks::Event::Begin, None);
         finish_sweep();
         let arm = trace::span_at(Event::Arm, begun);
         let watched = self.tracked.is_watching();
@@ -63,7 +65,7 @@ impl Cycle {
         let Some(tally) = marked else {
             rescan::clear_marks();
             self.generations.forget();
-            drop(world);
+            self.resume(world);
             self.tracked.release();
             return Err(CollectError::NoMemory);
         };
@@ -72,12 +74,14 @@ impl Cycle {
             .marked(tally.bytes as usize, pacer::since(), keep);
         let live = self.begin_sweep(reason, &tally, all, 0, true);
         let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        drop(world);
+        self.resume(world);
         let resumed = now_ns();
         stop.end_at(threads, resumed);
         account.stopped(stop_begin, resumed, stopping);
+        hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep();
         heap::critical::with(sweep::finish);
+        hooks::event(hooks::Event::SweepEnd, None);
         if self.generations.usable() {
             self.tracked.keep_full();
         } else {
@@ -85,6 +89,7 @@ impl Cycle {
             self.tracked.release();
         }
         account.end(live, &tally);
+        hooks::event(hooks::Event::End, None);
         Ok(())
     }
 }

@@ -13,12 +13,14 @@ use crate::config;
 use crate::finalize;
 use crate::gather::Gathered;
 use crate::heap::{self, alloc, marking};
+use crate::hooks;
 use crate::mark::{pool, rescan};
 use crate::raw::CollectError;
 use crate::sys::lock::Lock;
 use crate::sys::scratch::ScratchVec;
 use crate::tracked::Tracked;
 use crate::world;
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use generation::Generations;
 use sample::Sample;
@@ -74,10 +76,15 @@ static GENERATIONAL: AtomicBool = AtomicBool::new(false);
 static UNTIDY: AtomicBool = AtomicBool::new(false);
 /// Thread pointer of the thread that holds [`CYCLE`], 0 for none.
 static HOLDER: AtomicUsize = AtomicUsize::new(0);
+/// It holds it by [`hold`].
+static HELD: AtomicBool = AtomicBool::new(false);
 
 /// Collects with the world stopped. With `Reason::Allocation` only if no other thread is at it.
 pub fn collect(reason: Reason) -> Result<(), CollectError> {
     heap::init();
+    if !hooks::may_collect(reason == Reason::Explicit) {
+        return Err(CollectError::Busy);
+    }
     with_cycle(reason == Reason::Allocation, |c| c.run(reason))?;
     finalize::announce();
     Ok(())
@@ -85,7 +92,7 @@ pub fn collect(reason: Reason) -> Result<(), CollectError> {
 
 /// Makes a short collection that keeps the marks of the last one. `None` if that is not what is to be done.
 pub(crate) fn collect_short() -> Option<Result<(), CollectError>> {
-    if !IS_SHORT.load(Relaxed) {
+    if !IS_SHORT.load(Relaxed) || !hooks::may_collect(false) {
         return None;
     }
     let r = with_cycle(true, |c| {
@@ -103,10 +110,15 @@ pub(crate) fn collect_short() -> Option<Result<(), CollectError>> {
 
 /// Collects on the collector's own thread: beside the running program, or, if that is not wanted, with it held.
 pub(crate) fn collect_here() -> Result<(), CollectError> {
+    if UNTIDY.load(Relaxed) && !config::get().concurrent {
+        UNTIDY.store(false, Relaxed);
+        return with_cycle(false, Cycle::tidy);
+    }
+    if !hooks::may_collect(false) {
+        return Err(CollectError::Busy);
+    }
     if config::get().concurrent {
         with_cycle(true, Cycle::run_beside)?;
-    } else if UNTIDY.swap(false, Relaxed) {
-        return with_cycle(false, Cycle::tidy);
     } else {
         with_cycle(true, Cycle::run_held)?;
     }
@@ -162,6 +174,93 @@ pub(crate) fn alone(f: impl FnOnce()) {
         f();
         Ok(())
     });
+}
+
+/// As [`without_collections`]; what marks there are is forgotten, so that the next collection begins from nothing.
+pub(crate) fn without_generations<R>(f: impl FnOnce() -> R) -> Result<R, CollectError> {
+    heap::init();
+    with_cycle(false, |c| {
+        c.generations.forget();
+        Ok(f())
+    })
+}
+
+/// From here on no collection runs or starts, until [`release`]; the calling thread's own give [`CollectError::Busy`]. False if
+/// the thread holds it already, or is in a collection's callback.
+pub fn hold() -> bool {
+    heap::init();
+    // A thread is known by its heap.
+    if alloc::current().is_empty_heap() && heap::registry::register().is_none() {
+        return false;
+    }
+    let me = core::ptr::from_ref(alloc::current()) as usize;
+    if HOLDER.load(Relaxed) == me {
+        return false;
+    }
+    CYCLE.acquire();
+    HOLDER.store(me, Relaxed);
+    HELD.store(true, Relaxed);
+    true
+}
+
+/// Undoes [`hold`]. False if the calling thread does not hold it.
+pub fn release() -> bool {
+    if !is_held() || !HELD.swap(false, Relaxed) {
+        return false;
+    }
+    HOLDER.store(0, Relaxed);
+    // SAFETY: this thread is the holder, by `hold`.
+    unsafe { CYCLE.release() };
+    true
+}
+
+/// The calling thread is in a collection, or between [`hold`] and [`release`].
+pub fn is_held() -> bool {
+    let me = core::ptr::from_ref(alloc::current()) as usize;
+    !alloc::current().is_empty_heap() && HOLDER.load(Relaxed) == me
+}
+
+/// The calling thread is in a collection: in a function that one calls.
+pub fn is_collecting() -> bool {
+    is_held() && !HELD.load(Relaxed)
+}
+
+/// The world that [`stop_world`] stopped.
+struct Stopped(UnsafeCell<Option<world::StoppedWorld>>);
+// SAFETY: used by the thread that holds the cycle only.
+unsafe impl Sync for Stopped {}
+
+static STOPPED: Stopped = Stopped(UnsafeCell::new(None));
+
+/// [`hold`]s, and stops every other thread until [`resume_world`]. False if that cannot be done.
+pub fn stop_world() -> bool {
+    if !hold() {
+        return false;
+    }
+    if phases::init_world().is_ok()
+        && let Ok(w) = world::stop()
+    {
+        // SAFETY: this thread holds the cycle.
+        unsafe { *STOPPED.0.get() = Some(w) };
+        return true;
+    }
+    release();
+    false
+}
+
+/// Undoes [`stop_world`]; by the same thread.
+pub fn resume_world() {
+    if is_held() {
+        // SAFETY: this thread holds the cycle.
+        drop(unsafe { (*STOPPED.0.get()).take() });
+        release();
+    }
+}
+
+/// Calls `f` for every object of the collected and uncollectable kinds that is reachable, with the world stopped.
+pub fn for_each_reachable(f: &mut dyn FnMut(crate::raw::Object)) -> Result<(), CollectError> {
+    heap::init();
+    with_cycle(false, |c| c.reachable(f))
 }
 
 /// For the fork protocol: no collection runs while this is held.

@@ -6,12 +6,14 @@ use crate::config;
 use crate::finalize;
 use crate::gather;
 use crate::heap::{self, alloc, batch, marking, registry, remote, sweep};
+use crate::hooks;
 use crate::kind::{KINDS, Kind};
 use crate::mark::marker::Tally;
 use crate::mark::shared::{Scope, Work, shared};
 use crate::mark::{pool, rescan};
 use crate::pacer;
 use crate::raw::CollectError;
+use crate::toggle;
 use crate::trace::{self, Event, Point};
 use crate::world::{self, StopError, StoppedWorld};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -42,10 +44,10 @@ pub(super) fn finish_sweep() {
 
 /// The kinds as bits for which `f` holds.
 pub(super) fn kinds(f: impl Fn(Kind) -> bool) -> u32 {
-    (0..KINDS as u8)
-        .map(Kind::from_u8)
+    (0..KINDS)
+        .map(Kind::from_index)
         .filter(|&k| f(k))
-        .fold(0, |bits, k| bits | 1 << k as u32)
+        .fold(0, |bits, k| bits | 1 << k.bit())
 }
 
 /// What a collection traces.
@@ -88,8 +90,10 @@ impl Cycle {
     /// Stops the world.
     #[inline(always)]
     pub(super) fn stop_as_is(&mut self) -> Result<StoppedWorld, CollectError> {
+        hooks::event(hooks::Event::BeforeStop, None);
         match world::stop() {
             Ok(w) => {
+                hooks::event(hooks::Event::Stopped, Some(&w));
                 self.failures = 0;
                 Ok(w)
             }
@@ -164,6 +168,7 @@ impl Cycle {
         so_far: Option<Tally>,
         markers: usize,
     ) -> Option<Tally> {
+        toggle::ask();
         let roots = trace::span(Event::Roots);
         gather::roots(&mut self.gathered, world, scope, true)?;
         drop(roots);
@@ -171,10 +176,11 @@ impl Cycle {
         let spare = !self.gathered.unseen().is_empty();
         if spare {
             // The kernel may know of any malloc'ed block: all of them are roots, and none is freed.
-            scope.explicit |= 1 << Kind::Malloc as u32;
+            scope.explicit |= 1 << Kind::Malloc.bit();
         }
         sweep::spare_malloc(spare);
         let beside = so_far.is_some();
+        hooks::event(hooks::Event::MarkBegin, Some(world));
         let work = Work {
             roots: self.gathered.ranges(),
             written: if beside { self.tracked.written() } else { &[] },
@@ -188,7 +194,28 @@ impl Cycle {
         }
         #[cfg(feature = "paranoid")]
         crate::paranoid::check(shared(), scope, self.gathered.ranges());
+        hooks::event(hooks::Event::MarkEnd, Some(world));
         Some(tally)
+    }
+
+    /// With the world stopped: marks everything reachable, and nothing more: links and finalizers stay as they are. `None` if memory
+    /// was refused.
+    #[inline(always)]
+    pub(super) fn mark_only(
+        &mut self,
+        world: &StoppedWorld,
+        scope: Scope,
+        markers: usize,
+    ) -> Option<Tally> {
+        gather::roots(&mut self.gathered, world, scope, true)?;
+        mark_phase(scope, Work::all(self.gathered.ranges()), markers)
+    }
+
+    /// Lets the world go on.
+    pub(super) fn resume(&self, world: StoppedWorld) {
+        hooks::event(hooks::Event::BeforeResume, Some(&world));
+        drop(world);
+        hooks::event(hooks::Event::Resumed, None);
     }
 
     /// With the world stopped and everything reachable marked: what is not is swept from here on. The marks stay if a collection
@@ -203,10 +230,11 @@ impl Cycle {
     ) -> usize {
         let reclaim = heap::has_suspects();
         let two_cycles = reclaim && reason != Reason::Exhausted && !pacer::is_tight();
-        self.marks_left = config::get().concurrent && collector::is_ready()
+        let kept = config::get().concurrent && collector::is_ready()
             || beside && self.generations.usable();
+        self.marks_left = kept || finalize::are_marks_wanted();
         sweep::begin(two_cycles, self.marks_left);
-        if !self.marks_left {
+        if !kept {
             self.generations.forget();
         }
         let live = marked + born;

@@ -5,6 +5,7 @@ use super::account::Account;
 use super::phases::{finish_sweep, init_world, scope};
 use super::{Cycle, Reason};
 use crate::heap::sweep;
+use crate::hooks;
 use crate::mark::marker::Tally;
 use crate::mark::{pool, rescan};
 use crate::pacer;
@@ -22,6 +23,7 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
+        hooks::event(hooks::Event::Begin, None);
         finish_sweep();
         let markers =
             pool::markers(pacer::live()).min(1 + self.generations.expected(true) / PER_MARKER);
@@ -44,7 +46,7 @@ impl Cycle {
         let Some(tally) = marked else {
             rescan::clear_marks();
             self.generations.forget();
-            drop(world);
+            self.resume(world);
             return Err(CollectError::NoMemory);
         };
         self.generations.wrote(written.unwrap_or(0));
@@ -53,12 +55,15 @@ impl Cycle {
             .marked(tally.bytes as usize, pacer::since(), true);
         let live = self.begin_sweep(reason, &tally, all, 0, true);
         let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        drop(world);
+        self.resume(world);
         let resumed = now_ns();
         stop.end_at(threads, resumed);
         account.stopped(stop_begin, resumed, stopping);
+        hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep();
         account.end(live, &tally);
+        hooks::event(hooks::Event::SweepEnd, None);
+        hooks::event(hooks::Event::End, None);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::{Cycle, Reason, UNTIDY};
 use crate::collector;
 use crate::config;
 use crate::heap::{self, alloc, sweep};
+use crate::hooks;
 use crate::kind::Kind;
 use crate::mark::shared::Scope;
 use crate::mark::{pool, rescan};
@@ -25,6 +26,7 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
+        hooks::event(hooks::Event::Begin, None);
         finish_sweep();
         let markers = pool::markers(pacer::live());
         pool::ensure_started(markers - 1);
@@ -43,7 +45,7 @@ impl Cycle {
         let Some(tally) = marked else {
             // Left over, they would hide from the next mark phase what their objects refer to.
             rescan::clear_marks();
-            drop(world);
+            self.resume(world);
             return Err(CollectError::NoMemory);
         };
         let watched = self.learn(tally.bytes as usize);
@@ -52,10 +54,11 @@ impl Cycle {
             .marked(tally.bytes as usize, pacer::since(), false);
         let live = self.begin_sweep(reason, &tally, all, 0, watched);
         let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        drop(world);
+        self.resume(world);
         let resumed = now_ns();
         stop.end_at(threads, resumed);
         account.stopped(stop_begin, resumed, stopping);
+        hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep();
         if watched {
             collector::start();
@@ -69,6 +72,8 @@ impl Cycle {
                 sweep::finish_own(alloc::current());
             });
         }
+        hooks::event(hooks::Event::SweepEnd, None);
+        hooks::event(hooks::Event::End, None);
         Ok(())
     }
 
@@ -97,6 +102,32 @@ impl Cycle {
         Ok(())
     }
 
+    /// Calls `f` for every object that is reached.
+    pub(super) fn reachable(
+        &mut self,
+        f: &mut dyn FnMut(crate::raw::Object),
+    ) -> Result<(), CollectError> {
+        init_world()?;
+        heap::critical::with(sweep::finish);
+        self.generations.forget();
+        let _stop = trace::span(Event::FinalStop);
+        let world = self.stop()?;
+        self.prepare(false);
+        rescan::clear_marks();
+        let marked = self.mark_only(&world, scope(), 1);
+        if marked.is_some() {
+            crate::disclaim::each(!0, &mut |s| {
+                if crate::finalize::is_marked(s.base) {
+                    f(s.object());
+                }
+            });
+        }
+        rescan::clear_marks();
+        self.expose();
+        self.resume(world);
+        marked.map(|_| ()).ok_or(CollectError::NoMemory)
+    }
+
     /// Calls `f` for every allocated object of kind `Malloc` that is not reached when malloc'ed memory is no root.
     pub(super) fn unreachable(
         &mut self,
@@ -110,7 +141,7 @@ impl Cycle {
         self.prepare(false);
         rescan::clear_marks();
         let scope = Scope {
-            traced: kinds(heap::is_collected) | 1 << Kind::Malloc as u32,
+            traced: kinds(heap::is_collected) | 1 << Kind::Malloc.bit(),
             explicit: kinds(|k| !heap::is_collected(k) && k != Kind::Malloc && k.is_scanned()),
             tagged: true,
         };
@@ -120,7 +151,7 @@ impl Cycle {
         }
         rescan::clear_marks();
         self.expose();
-        drop(world);
+        self.resume(world);
         marked.map(|_| ()).ok_or(CollectError::NoMemory)
     }
 }

@@ -55,7 +55,7 @@ pub fn alloc(kind: Kind, size: usize, zero: bool) -> *mut u8 {
 /// What the calling thread's caches hold; `None` means that [`alloc`] has to be called.
 #[inline(always)]
 pub fn alloc_fast(kind: Kind, size: usize, zero: bool) -> Option<*mut u8> {
-    if size > DIRECT_MAX {
+    if size > DIRECT_MAX || kind.is_described() {
         return None;
     }
     let cache = current().cache(kind, class::of(size));
@@ -114,6 +114,7 @@ fn alloc_slow(kind: Kind, size: usize, zero: bool) -> *mut u8 {
     }
     for attempt in 0..3 {
         if let Some(p) = try_alloc(heap, kind, size, 1, zero) {
+            crate::hooks::tell_growth();
             return p;
         }
         if attempt == 0 && !crate::pacer::emergency(size) {
@@ -146,8 +147,24 @@ fn try_alloc(
         aligned_class(size, align)?
     };
     let cache = heap.cache(kind, class);
+    // Whoever scans an object by its descriptor must not find old content in it.
+    let described = kind.is_described();
     loop {
-        if let Some(p) = pop(cache) {
+        if described {
+            critical::enter(heap);
+            let p = pop(cache).map(|p| p as *mut u8);
+            if let Some(p) = p
+                && (zero || ALWAYS_CLEAR)
+                && cache.dirty.load(Relaxed) != 0
+            {
+                // SAFETY: as below.
+                unsafe { ptr::write_bytes(p, 0, cache.size.load(Relaxed) as usize) };
+            }
+            critical::leave(heap);
+            if p.is_some() {
+                return p;
+            }
+        } else if let Some(p) = pop(cache) {
             let p = p as *mut u8;
             if (zero || ALWAYS_CLEAR) && cache.dirty.load(Relaxed) != 0 {
                 // SAFETY: the slot was just taken, so it is `cache.size` bytes of this thread's own.

@@ -89,7 +89,7 @@ pub fn flush(heap: &ThreadHeap) {
     heap.batch_word.store(0, Relaxed);
     let Some((b, w, bits)) = taken else { return };
     let info = b.info();
-    if b.head().owner.load(Relaxed) == heap.owner[info.kind() as usize].load(Relaxed) {
+    if b.head().owner.load(Relaxed) == heap.owner[info.kind().index()].load(Relaxed) {
         sweep::ensure_swept(b);
         free::local_word(heap, b, info, w, bits);
     } else {
@@ -127,7 +127,7 @@ pub fn inherit(heap: &ThreadHeap) {
     let taken = take(heap);
     heap.batch_word.store(0, Relaxed);
     if let Some((b, w, bits)) = taken
-        && b.head().owner.load(Relaxed) == heap.owner[b.info().kind() as usize].load(Relaxed)
+        && b.head().owner.load(Relaxed) == heap.owner[b.info().kind().index()].load(Relaxed)
     {
         b.free(w).store(b.free(w).load(Relaxed) | bits, Relaxed);
     }

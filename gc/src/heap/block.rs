@@ -3,7 +3,7 @@
 use super::class::{self, CLASS_BITS, Class};
 use super::layout::{self, BLOCK_SHIFT, GROUPS, table};
 pub use super::slot::{BORN, REACHED};
-use crate::kind::Kind;
+use crate::kind::{KIND_BITS, Kind};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Index of a block in the heap. 0 is never used: it stands for "none" in lists.
@@ -42,17 +42,23 @@ impl Info {
     pub fn small(class: Class, kind: Kind) -> Info {
         let r = class::RECIPROCAL[class as usize] as u64;
         let explicit = u64::from(!super::is_collected(kind)) << 24;
-        Info(State::Small as u64 | (class as u64) << 8 | (kind as u64) << KIND | explicit | r << 32)
+        Info(
+            State::Small as u64
+                | (class as u64) << 8
+                | (kind.index() as u64) << KIND
+                | explicit
+                | r << 32,
+        )
     }
 
     /// The first block of a large object.
     pub fn large(kind: Kind) -> Info {
-        Info(State::Large as u64 | (kind as u64) << KIND)
+        Info(State::Large as u64 | (kind.index() as u64) << KIND)
     }
 
     /// A further block of a large object, `distance` blocks behind the first.
     pub fn tail(kind: Kind, distance: u32) -> Info {
-        Info(State::LargeTail as u64 | (kind as u64) << KIND | (distance as u64) << 32)
+        Info(State::LargeTail as u64 | (kind.index() as u64) << KIND | (distance as u64) << 32)
     }
 
     /// Its state.
@@ -93,14 +99,14 @@ impl Info {
     /// Kind and class in one number, below `KINDS << CLASS_BITS` (small blocks).
     #[inline(always)]
     pub fn cache_index(self) -> usize {
-        (self.0 >> 8) as usize & ((8 << CLASS_BITS) - 1)
+        (self.0 >> 8) as usize & ((1 << (KIND_BITS + CLASS_BITS)) - 1)
     }
 
     /// Kind of the objects.
     #[inline(always)]
     pub fn kind(self) -> Kind {
         // SAFETY: info words are zero (Kind::Malloc) or made by the constructors above from a Kind.
-        unsafe { core::mem::transmute::<u8, Kind>((self.0 >> KIND) as u8 & 7) }
+        unsafe { Kind::from_bits((self.0 >> KIND) as u8 & ((1 << KIND_BITS) - 1)) }
     }
 
     /// Reciprocal of the object size (small), or blocks to the first one (tail).

@@ -5,6 +5,7 @@ use super::class::CLASSES;
 use super::thread::NO_OWNER;
 use super::{handoff, lists, runs};
 use crate::kind::{KINDS, Kind};
+use crate::kinds;
 use crate::sys::lock::Lock;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -14,7 +15,7 @@ static LISTS: [[Lock<u32>; CLASSES]; KINDS] = [const { [const { Lock::new(0) }; 
 /// small objects that are listed here, or full, have owner word 0: so the caller need not know what became of the block
 /// meanwhile.
 pub fn push(b: Block, kind: Kind, class: u8) {
-    let mut list = LISTS[kind as usize][class as usize].lock();
+    let mut list = LISTS[kind.index()][class as usize].lock();
     let h = b.head();
     let unowned = h.owner.load(Acquire) == 0 && h.listed.load(Relaxed) == lists::UNLISTED;
     let info = b.info();
@@ -36,7 +37,7 @@ pub fn give_up(b: Block, kind: Kind, class: u8) {
 
 /// Takes a block and gives it the owner word `owner`.
 pub fn pop(kind: Kind, class: u8, owner: u32) -> Option<Block> {
-    let mut list = LISTS[kind as usize][class as usize].lock();
+    let mut list = LISTS[kind.index()][class as usize].lock();
     if *list == 0 {
         return None;
     }
@@ -88,8 +89,8 @@ pub fn inherit(b: Block) {
 /// critical section.
 pub fn scavenge() {
     while super::sweep::step() {}
-    for (k, classes) in LISTS.iter().enumerate() {
-        if !super::is_collected(Kind::from_u8(k as u8)) {
+    for (k, classes) in LISTS[..kinds::count()].iter().enumerate() {
+        if !super::is_collected(Kind::from_index(k)) {
             continue;
         }
         for list in classes {
@@ -127,8 +128,8 @@ pub fn release(b: Block) {
 
 /// Forgets the lists of collected kinds: with the world stopped, before every block is swept anew.
 pub fn reset_collected() {
-    for (k, classes) in LISTS.iter().enumerate() {
-        if super::is_collected(Kind::from_u8(k as u8)) {
+    for (k, classes) in LISTS[..kinds::count()].iter().enumerate() {
+        if super::is_collected(Kind::from_index(k)) {
             for list in classes {
                 *list.lock() = 0;
             }

@@ -3,6 +3,7 @@
 use super::block::{Block, State};
 use super::layout::BLOCK;
 use super::{class, large, registry, runs};
+use crate::kind::Kind;
 use crate::raw::HeapFigures;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -35,4 +36,35 @@ pub fn now() -> HeapFigures {
     f.since_gc = crate::pacer::since();
     f.live = crate::pacer::live();
     f
+}
+
+/// Bytes of objects that only `free` ends, of the kinds that the interface calls uncollectable.
+pub fn uncollectable() -> usize {
+    let mut bytes = 0;
+    let counts = |kind| matches!(kind, Kind::Uncollectable | Kind::AtomicUncollectable);
+    super::critical::with(|| super::batch::flush(super::alloc::current()));
+    for i in 1..runs::frontier() {
+        let b = Block(i as u32);
+        let info = b.info();
+        match info.state() {
+            State::Small if counts(info.kind()) => {
+                let size = class::SIZE[info.class() as usize] as usize;
+                bytes += b.head().used.load(Relaxed) as usize * size;
+            }
+            State::Large if counts(info.kind()) => {
+                bytes += b.head().length.load(Relaxed) as usize;
+            }
+            _ => {}
+        }
+    }
+    let mut cached = 0;
+    registry::for_each(|h| {
+        for kind in [Kind::Uncollectable, Kind::AtomicUncollectable] {
+            for c in &h.caches[kind.index()] {
+                cached +=
+                    c.bits.load(Relaxed).count_ones() as usize * c.size.load(Relaxed) as usize;
+            }
+        }
+    });
+    bytes.saturating_sub(cached)
 }

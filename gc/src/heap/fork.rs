@@ -2,7 +2,7 @@
 
 use super::{alloc, central, critical, registry, runs, sweep};
 use crate::mark::packet;
-use crate::{cycle, finalize, pins, trace, world};
+use crate::{cycle, disclaim, finalize, links, pins, toggle, trace, world};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Before the fork.
@@ -18,6 +18,9 @@ pub fn prepare() {
     }
     sweep::finish();
     finalize::lock_for_fork().acquire();
+    links::lock_for_fork().acquire();
+    toggle::lock_for_fork().acquire();
+    disclaim::lock_for_fork().acquire();
     pins::lock_for_fork().acquire();
     packet::acquire();
     registry::lock_for_fork().acquire();
@@ -67,6 +70,9 @@ unsafe fn unlock() {
         registry::lock_for_fork().release();
         packet::release();
         pins::lock_for_fork().release();
+        disclaim::lock_for_fork().release();
+        toggle::lock_for_fork().release();
+        links::lock_for_fork().release();
         finalize::lock_for_fork().release();
         cycle::lock_for_fork().release();
     }

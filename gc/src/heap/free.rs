@@ -131,7 +131,7 @@ fn flush(heap: &ThreadHeap) {
 unsafe fn fast_at(heap: &ThreadHeap, place: &Place) -> bool {
     // SAFETY: the block lies below the limit.
     let h = unsafe { place.block.head_from(place.base) };
-    let own = h.owner.load(Relaxed) == heap.owner[Kind::Uncollectable as usize].load(Relaxed);
+    let own = h.owner.load(Relaxed) == heap.owner[Kind::Uncollectable.index()].load(Relaxed);
     // SAFETY: as above; an index computed by the reciprocal is below 4096.
     own && unsafe { put(heap, place) } != Put::Not
 }
@@ -144,14 +144,13 @@ unsafe fn fast_collected(heap: &ThreadHeap, place: &Place) -> bool {
     // SAFETY: the block lies below the limit.
     let h = unsafe { place.block.head_from(place.base) };
     // A thread without a heap owns nothing, and must not enter a section in the shared empty one.
-    if finalize::is_used()
-        || h.owner.load(Relaxed) != heap.owner[info.kind() as usize].load(Relaxed)
+    if finalize::is_used() || h.owner.load(Relaxed) != heap.owner[info.kind().index()].load(Relaxed)
     {
         return false;
     }
     critical::enter(heap);
     // Ownership of blocks of collected kinds ends with a collection: asked inside the section, where none can happen.
-    let own = h.owner.load(Relaxed) == heap.owner[info.kind() as usize].load(Relaxed)
+    let own = h.owner.load(Relaxed) == heap.owner[info.kind().index()].load(Relaxed)
         && h.swept.load(Relaxed) == sweep::swept_word();
     let done = if own {
         // SAFETY: as above; an index computed by the reciprocal is below 4096.
@@ -270,7 +269,7 @@ fn relist(heap: &ThreadHeap, b: Block, info: Info, used: u32) {
         return lists::push(heap, b, kind, class);
     }
     // One empty block stays if it is the only one, so that a program at a block's edge does not go back and forth.
-    let only = heap.partial[kind as usize][class as usize].load(Relaxed) == b.0
+    let only = heap.partial[kind.index()][class as usize].load(Relaxed) == b.0
         && b.head().next.load(Relaxed) == 0;
     if used == 0 && !only {
         lists::unlink(heap, b, kind, class);
@@ -317,7 +316,7 @@ fn free_in_section(heap: &ThreadHeap, slot: find::Slot) -> Result<(), FreeError>
             Err(FreeError::DoubleFree(slot.object()))
         };
     }
-    if b.head().owner.load(Relaxed) == heap.owner[info.kind() as usize].load(Relaxed) {
+    if b.head().owner.load(Relaxed) == heap.owner[info.kind().index()].load(Relaxed) {
         sweep::ensure_swept(b);
         return local(heap, b, info, slot.index);
     }

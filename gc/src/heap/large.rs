@@ -73,7 +73,7 @@ pub fn free(b: Block, kind: Kind) -> bool {
         if b.info().state() != State::Large {
             return false;
         }
-        crate::pacer::allocated(-(b.head().length.load(Relaxed) as isize));
+        crate::pacer::freed_large(b.head().length.load(Relaxed) as usize);
         b.mark(0).store(0, Relaxed);
     }
     let size = b.head().length.load(Relaxed) as usize;

@@ -14,7 +14,7 @@ pub const CENTRAL: u32 = 4;
 
 /// Puts a block at the front of its owner's list.
 pub fn push(heap: &ThreadHeap, b: Block, kind: Kind, class: u8) {
-    let list = &heap.partial[kind as usize][class as usize];
+    let list = &heap.partial[kind.index()][class as usize];
     let old = list.load(Relaxed);
     let h = b.head();
     h.next.store(old, Relaxed);
@@ -36,7 +36,7 @@ pub fn unlink(heap: &ThreadHeap, b: Block, kind: Kind, class: u8) {
     if prev != 0 {
         Block(prev).head().next.store(next, Relaxed);
     } else {
-        heap.partial[kind as usize][class as usize].store(next, Relaxed);
+        heap.partial[kind.index()][class as usize].store(next, Relaxed);
     }
     h.listed.store(UNLISTED, Relaxed);
 }

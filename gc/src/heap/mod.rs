@@ -74,9 +74,9 @@ pub fn init() {
 #[inline(always)]
 pub fn is_collected(kind: Kind) -> bool {
     match kind {
-        Kind::Scan | Kind::Atomic => true,
         Kind::Malloc => COLLECT_MALLOC.load(Relaxed),
         Kind::Uncollectable | Kind::AtomicUncollectable => false,
+        _ => true,
     }
 }
 

@@ -33,12 +33,12 @@ pub fn refill(heap: &ThreadHeap, kind: Kind, class: u8) -> bool {
 }
 
 fn next_block(heap: &ThreadHeap, kind: Kind, class: u8) -> Option<Block> {
-    let own = Block(heap.partial[kind as usize][class as usize].load(Relaxed));
+    let own = Block(heap.partial[kind.index()][class as usize].load(Relaxed));
     if own != Block::NONE {
         lists::unlink(heap, own, kind, class);
         return Some(own);
     }
-    let owner = heap.owner[kind as usize].load(Relaxed);
+    let owner = heap.owner[kind.index()].load(Relaxed);
     loop {
         if let Some(b) = central::pop(kind, class, owner) {
             remote::drain_block(b);

@@ -61,7 +61,7 @@ pub fn register() -> Option<&'static ThreadHeap> {
 /// Sets the heap's owner words for the current epoch.
 pub fn restamp(heap: &ThreadHeap, id: u32) {
     for k in 0..KINDS {
-        heap.owner[k].store(owner_word(id, Kind::from_u8(k as u8)), Relaxed);
+        heap.owner[k].store(owner_word(id, Kind::from_index(k)), Relaxed);
     }
 }
 
@@ -107,8 +107,8 @@ pub fn retire_current() {
 pub fn retire(heap: &ThreadHeap) {
     super::batch::flush(heap);
     super::remote::flush(heap);
-    for k in 0..KINDS {
-        let kind = Kind::from_u8(k as u8);
+    for k in 0..crate::kinds::count() {
+        let kind = Kind::from_index(k);
         for c in 0..super::class::CLASSES {
             super::refill::give_back(heap, kind, c as u8);
             loop {
@@ -163,7 +163,7 @@ fn forget(heap: &ThreadHeap) {
     super::batch::inherit(heap);
     heap.remote_word.store(0, Relaxed);
     heap.remote.0.store(0, Relaxed);
-    for k in 0..KINDS {
+    for k in 0..crate::kinds::count() {
         for c in 0..super::class::CLASSES {
             heap.partial[k][c].store(0, Relaxed);
             let cache = &heap.caches[k][c];
@@ -232,11 +232,13 @@ impl Registry {
         }
         let p = self.arena as *mut ThreadHeap;
         self.arena += size;
-        // SAFETY: `p` is page-aligned, mapped, zero, and handed out only here; the value is written before it is shared.
-        unsafe {
-            p.write(ThreadHeap::new());
-            Some(&*p)
+        // SAFETY: `p` is page-aligned, mapped, zero, and handed out only here. All fields are integers, and zero as in
+        // `ThreadHeap::new` but for the owner words; pages of kinds that are not used are not touched.
+        let heap = unsafe { &*p };
+        for owner in &heap.owner {
+            owner.store(super::thread::OWNS_NOTHING, Relaxed);
         }
+        Some(heap)
     }
 }
 

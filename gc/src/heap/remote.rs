@@ -161,7 +161,7 @@ fn took_back(heap: &ThreadHeap, b: Block) -> bool {
     }
     let (kind, class) = (info.kind(), info.class());
     let owner = b.head().owner.load(Acquire);
-    if owner != heap.owner[kind as usize].load(Relaxed) {
+    if owner != heap.owner[kind.index()].load(Relaxed) {
         if !sweep::is_swept(b) {
             return false;
         }

@@ -340,6 +340,7 @@ impl Runs {
         };
         let skip = usize::from(e.first == 0);
         self.insert(Block((e.first + skip) as u32), e.count - skip, CLEAN, 0);
+        crate::hooks::grown();
         Some(())
     }
 

@@ -72,8 +72,8 @@ pub fn begin(two_cycles: bool, keep_marks: bool) {
 
 /// Keeps what the thread's caches hold out of the sweep, and takes all its other blocks of collected kinds away.
 fn hold_caches(heap: &super::thread::ThreadHeap) {
-    for k in 0..crate::kind::KINDS {
-        let kind = Kind::from_u8(k as u8);
+    for k in 0..crate::kinds::count() {
+        let kind = Kind::from_index(k);
         if !super::is_collected(kind) {
             continue;
         }
@@ -141,7 +141,7 @@ pub fn after_fork_child() {
 
 /// Sweeps the blocks that the calling thread kept as current ones, too. In a critical section.
 pub fn finish_own(heap: &super::thread::ThreadHeap) {
-    for cache in heap.caches.iter().flatten() {
+    for cache in heap.caches[..crate::kinds::count()].iter().flatten() {
         if cache.word.load(Relaxed) != 0 {
             ensure_swept(cache.block());
         }

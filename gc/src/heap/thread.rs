@@ -106,7 +106,7 @@ impl ThreadHeap {
         // so they are below CLASSES.
         unsafe {
             self.caches
-                .get_unchecked(kind as usize)
+                .get_unchecked(kind.index())
                 .get_unchecked(class as usize)
         }
     }
@@ -120,7 +120,7 @@ impl ThreadHeap {
 
     /// Calls `f(block, free word, its number, bits)` for every cache and batch that holds slots. With the thread stopped.
     pub fn each_cached(&self, mut f: impl FnMut(Block, &AtomicU64, usize, u64)) {
-        for cache in self.caches.iter().flatten() {
+        for cache in self.caches[..crate::kinds::count()].iter().flatten() {
             let (word, bits) = (cache.word.load(Relaxed), cache.bits.load(Relaxed));
             if word != 0 && bits != 0 {
                 let w = word % super::layout::GROUPS;

@@ -3,7 +3,7 @@
 use super::marker::Marker;
 use crate::heap::block::{Block, State, words};
 use crate::heap::layout::{self, BLOCK};
-use crate::heap::{class, large, marking};
+use crate::heap::{class, find, large, marking};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Which kinds are scanned, as bits.
@@ -32,8 +32,8 @@ pub fn scan(m: &mut Marker, lo: usize, hi: usize, kinds: Kinds) {
 fn scan_block(m: &mut Marker, b: Block, lo: usize, hi: usize, kinds: Kinds) {
     let info = b.info();
     let kind = info.kind();
-    let explicit = kinds.explicit >> (kind as u32) & 1 != 0;
-    let wanted = explicit || kinds.traced >> (kind as u32) & 1 != 0;
+    let explicit = kinds.explicit >> kind.bit() & 1 != 0;
+    let wanted = explicit || kinds.traced >> kind.bit() & 1 != 0;
     if !kind.is_scanned() || !wanted {
         return;
     }
@@ -54,7 +54,11 @@ fn scan_block(m: &mut Marker, b: Block, lo: usize, hi: usize, kinds: Kinds) {
                 while bits != 0 {
                     let at = b.addr() + (w * 64 + bits.trailing_zeros() as usize) * size;
                     bits &= bits - 1;
-                    m.range(at.max(lo), (at + size).min(hi));
+                    if kind.is_described() {
+                        find::slot(at).iter().for_each(|s| m.object(s));
+                    } else {
+                        m.range(at.max(lo), (at + size).min(hi));
+                    }
                 }
             }
         }
@@ -62,7 +66,12 @@ fn scan_block(m: &mut Marker, b: Block, lo: usize, hi: usize, kinds: Kinds) {
             let Some((first, size)) = large::head_of(b, info) else {
                 return;
             };
-            if explicit || first.mark(0).load(Relaxed) != 0 {
+            if !explicit && first.mark(0).load(Relaxed) == 0 {
+                return;
+            }
+            if kind.is_described() {
+                find::slot(first.addr()).iter().for_each(|s| m.object(s));
+            } else {
                 m.range(lo, hi.min(first.addr() + size));
             }
         }

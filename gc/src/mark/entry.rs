@@ -7,7 +7,9 @@ const ADDRESS: u64 = (1 << SIZE_SHIFT) - 1;
 const SCANNED: u64 = 1 << 63;
 /// Size of what stands for (the rest of) a large object, in words.
 const LARGE: u64 = 0x7fff;
-const _: () = assert!(SMALL_MAX / 8 < LARGE as usize);
+/// Size of what stands for an object that is scanned by its descriptor, in words.
+const DESCRIBED: u64 = LARGE - 1;
+const _: () = assert!(SMALL_MAX / 8 < DESCRIBED as usize);
 
 /// An object: its address; its size in words, above; whether it is scanned, on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,11 @@ impl Entry {
     /// A large object from `addr` on.
     pub fn large(addr: usize) -> Entry {
         Entry(addr as u64 | LARGE << SIZE_SHIFT | SCANNED)
+    }
+
+    /// An object that is scanned by its descriptor.
+    pub fn described(addr: usize) -> Entry {
+        Entry(addr as u64 | DESCRIBED << SIZE_SHIFT | SCANNED)
     }
 
     /// The entry for `addr` with the upper bits of `rest`.
@@ -46,6 +53,12 @@ impl Entry {
     #[inline(always)]
     pub fn size(self) -> usize {
         ((self.0 >> SIZE_SHIFT & LARGE) * 8) as usize
+    }
+
+    /// It is (the rest of) a large one, or described.
+    #[inline(always)]
+    pub fn is_special(self) -> bool {
+        self.0 >> SIZE_SHIFT & LARGE >= DESCRIBED
     }
 
     /// It is (the rest of) a large one.

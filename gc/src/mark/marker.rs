@@ -11,9 +11,12 @@ use super::packet::Packet;
 use super::shape::{SHAPES, Shape};
 use super::shared::Shared;
 use super::stack::{Stack, Top};
+use crate::displacements;
 use crate::heap::block::Block;
+use crate::heap::find::{self, Slot};
 use crate::heap::layout::{self, BLOCK};
 use crate::heap::{large, slot};
+use crate::kinds;
 use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -23,6 +26,21 @@ const RING: usize = 16;
 const CHUNK: usize = 64 << 10;
 /// Objects scanned between looks for idle markers.
 const SHARE_EVERY: u32 = 128;
+
+/// Every word that leads into an object is a pointer to it.
+const PLAIN: u8 = 0;
+/// Words count also with their top bits cleared.
+const TAGGED: u8 = 1;
+/// Only words that lead to an object's start, or as far behind it as the program has registered.
+const EXACT: u8 = 2;
+
+fn how(tagged: bool) -> u8 {
+    match tagged {
+        true => TAGGED,
+        false if displacements::are_exact() => EXACT,
+        false => PLAIN,
+    }
+}
 
 /// What a marker did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,8 +70,8 @@ pub struct Marker<'a> {
     shared: &'a Shared,
     /// Only this marker runs: nobody asks for a share of its work.
     alone: bool,
-    /// Also try words with their top bits cleared.
-    tagged: bool,
+    /// How words are read: [`PLAIN`], [`TAGGED`] or [`EXACT`].
+    how: u8,
     heap: Heap<'a>,
     stack: Stack<'a>,
     top: Top,
@@ -91,7 +109,7 @@ impl<'a> Marker<'a> {
         Some(Marker {
             shared,
             alone,
-            tagged: shared.tagged(),
+            how: how(shared.tagged()),
             heap,
             stack,
             top,
@@ -115,10 +133,10 @@ impl<'a> Marker<'a> {
     /// Scans `[lo, hi)`, both multiples of 8.
     pub fn range(&mut self, lo: usize, hi: usize) {
         let (heap, top) = (self.heap, self.top);
-        self.top = if self.tagged {
-            self.scan::<true>(heap, top, lo, hi)
-        } else {
-            self.scan::<false>(heap, top, lo, hi)
+        self.top = match self.how {
+            TAGGED => self.scan::<TAGGED>(heap, top, lo, hi),
+            EXACT => self.scan::<EXACT>(heap, top, lo, hi),
+            _ => self.scan::<PLAIN>(heap, top, lo, hi),
         };
     }
 
@@ -130,6 +148,15 @@ impl<'a> Marker<'a> {
             if w < lo || w >= hi {
                 self.word(w);
             }
+        }
+    }
+
+    /// Scans an object, all of it.
+    pub fn object(&mut self, slot: &Slot) {
+        if slot.info.kind().is_described() {
+            kinds::scan(self, slot);
+        } else if slot.info.kind().is_scanned() {
+            self.range(slot.base, slot.base + slot.size);
         }
     }
 
@@ -148,14 +175,14 @@ impl<'a> Marker<'a> {
     /// Scans until the private work is used up, or about `bytes` bytes are marked.
     fn drain_some(&mut self, bytes: u64) {
         let most = self.tally.bytes.saturating_add(bytes);
-        self.top = if self.tagged {
-            self.drain_as::<true>(self.top, most)
-        } else {
-            self.drain_as::<false>(self.top, most)
+        self.top = match self.how {
+            TAGGED => self.drain_as::<TAGGED>(self.top, most),
+            EXACT => self.drain_as::<EXACT>(self.top, most),
+            _ => self.drain_as::<PLAIN>(self.top, most),
         };
     }
 
-    fn drain_as<const TAGGED: bool>(&mut self, mut top: Top, most: u64) -> Top {
+    fn drain_as<const HOW: u8>(&mut self, mut top: Top, most: u64) -> Top {
         let heap = self.heap;
         let mut ring = Ring {
             entries: [Entry::large(0); RING],
@@ -187,11 +214,11 @@ impl<'a> Marker<'a> {
             let entry = ring.entries[ring.first % RING];
             ring.first += 1;
             let addr = entry.addr();
-            if entry.is_large() {
-                top = self.scan_large::<TAGGED>(top, addr);
+            if entry.is_special() {
+                top = self.scan_special::<HOW>(top, entry);
                 countdown = 1;
             } else {
-                top = self.scan::<TAGGED>(heap, top, addr, addr + entry.size());
+                top = self.scan::<HOW>(heap, top, addr, addr + entry.size());
             }
             countdown -= 1;
             if countdown == 0 {
@@ -205,20 +232,20 @@ impl<'a> Marker<'a> {
     }
 
     #[inline(always)]
-    fn scan<const TAGGED: bool>(&mut self, heap: Heap, mut top: Top, lo: usize, hi: usize) -> Top {
+    fn scan<const HOW: u8>(&mut self, heap: Heap, mut top: Top, lo: usize, hi: usize) -> Top {
         let mut p = lo as *const usize;
         let end = hi as *const usize;
         while p < end {
             // SAFETY: callers pass objects of the heap, or roots, mapped and readable while they are marked from. Volatile,
             // because their owner's type is not known and may be anything.
             let mut word = unsafe { ptr::read_volatile(p) };
-            if TAGGED {
+            if HOW == TAGGED {
                 // The top 17 bits (16 and the sign of user addresses) mean nothing.
                 word &= (1 << 47) - 1;
             }
             let off = word.wrapping_sub(heap.base);
             if off < heap.limit {
-                top = self.target(heap, top, off);
+                top = self.target::<HOW>(heap, top, off);
             }
             p = p.wrapping_add(1);
         }
@@ -228,17 +255,20 @@ impl<'a> Marker<'a> {
     /// Two markers may both mark the same object at the same moment and both scan it, which is harmless: plain loads and stores do,
     /// where bits would need a locked instruction, whose cost is that nothing overlaps with it.
     #[inline(always)]
-    fn target(&mut self, heap: Heap, mut top: Top, off: usize) -> Top {
+    fn target<const HOW: u8>(&mut self, heap: Heap, mut top: Top, off: usize) -> Top {
         let b = Block::at(off);
         // SAFETY: `off` is below the limit.
         let info = unsafe { b.info_from(heap.base) };
         if !info.is_small() {
-            return self.target_large(top, off);
+            return self.target_large::<HOW>(top, off);
         }
-        // SAFETY: the index is below SHAPES.
+        // SAFETY: kinds are below KINDS, so the index is below SHAPES.
         let shape = Shape(unsafe { heap.shapes.get_unchecked(info.cache_index()) }.load(Relaxed));
         let index = ((off & (BLOCK - 1)) as u64 * info.high() as u64 >> 32) as usize;
         if index >= shape.capacity() {
+            return top;
+        }
+        if HOW == EXACT && !displacements::is_valid((off & (BLOCK - 1)) - index * shape.size()) {
             return top;
         }
         // SAFETY: `b` lies below the limit, and `index` below the capacity of a block of its class.
@@ -268,19 +298,25 @@ impl<'a> Marker<'a> {
 
     #[cold]
     #[inline(never)]
-    fn target_large(&mut self, top: Top, off: usize) -> Top {
+    fn target_large<const HOW: u8>(&mut self, top: Top, off: usize) -> Top {
         let b = Block::at(off);
         let info = b.info();
-        let traced = self.shared.traced() >> (info.kind() as u32) & 1 != 0;
+        let traced = self.shared.traced() >> info.kind().bit() & 1 != 0;
         let Some((first, size)) = large::head_of(b, info).filter(|_| traced) else {
             return top;
         };
-        if layout::base() + off >= first.addr() + size || !slot::reach(first.mark(0), || false) {
+        let inner = layout::base() + off - first.addr();
+        if HOW == EXACT && !displacements::is_valid(inner) {
+            return top;
+        }
+        if inner >= size || !slot::reach(first.mark(0), || false) {
             return top;
         }
         self.tally.objects += 1;
         self.tally.bytes += size as u64;
-        if info.kind().is_scanned() {
+        if info.kind().is_described() {
+            self.push(top, Entry::described(first.addr()))
+        } else if info.kind().is_scanned() {
             self.push(top, Entry::large(first.addr()))
         } else {
             self.tally.atomic += size as u64;
@@ -290,7 +326,19 @@ impl<'a> Marker<'a> {
 
     #[cold]
     #[inline(never)]
-    fn scan_large<const TAGGED: bool>(&mut self, mut top: Top, addr: usize) -> Top {
+    fn scan_special<const HOW: u8>(&mut self, top: Top, entry: Entry) -> Top {
+        if entry.is_large() {
+            return self.scan_large::<HOW>(top, entry.addr());
+        }
+        let Some(slot) = find::slot(entry.addr()) else {
+            return top;
+        };
+        self.top = top;
+        kinds::scan(self, &slot);
+        self.top
+    }
+
+    fn scan_large<const HOW: u8>(&mut self, mut top: Top, addr: usize) -> Top {
         let b = Block::at(addr - layout::base());
         let Some((first, size)) = large::head_of(b, b.info()) else {
             return top;
@@ -300,7 +348,7 @@ impl<'a> Marker<'a> {
             top = self.push(top, Entry::large(addr + CHUNK));
             top = self.look_around(top);
         }
-        self.scan::<TAGGED>(self.heap, top, addr, end.min(addr + CHUNK))
+        self.scan::<HOW>(self.heap, top, addr, end.min(addr + CHUNK))
     }
 
     fn push(&mut self, mut top: Top, entry: Entry) -> Top {

@@ -4,7 +4,7 @@
 use super::marker::{Marker, Tally};
 use super::shared::Shared;
 use crate::heap::block::{Block, State, words};
-use crate::heap::{class, runs, sweep};
+use crate::heap::{class, find, runs, sweep};
 use crate::sys::scratch::ScratchVec;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -28,14 +28,17 @@ pub fn complete(shared: &Shared, tally: &mut Tally) -> Option<()> {
                         while marked != 0 {
                             let i = w * 64 + marked.trailing_zeros() as usize;
                             marked &= marked - 1;
-                            m.range(b.addr() + i * size, b.addr() + (i + 1) * size);
+                            if let Some(s) = find::slot(b.addr() + i * size) {
+                                m.object(&s);
+                            }
                             m.drain();
                         }
                     }
                 }
                 State::Large if b.mark(0).load(Relaxed) != 0 => {
-                    let size = b.head().length.load(Relaxed) as usize;
-                    m.range(b.addr(), b.addr() + size);
+                    if let Some(s) = find::slot(b.addr()) {
+                        m.object(&s);
+                    }
                     m.drain();
                 }
                 _ => {}

@@ -2,11 +2,11 @@
 
 use super::entry::Entry;
 use crate::heap::class::{CAPACITY, CLASS_BITS, CLASSES, SIZE};
-use crate::kind::Kind;
+use crate::kind::{KINDS, Kind};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Combinations of kind and class.
-pub const SHAPES: usize = 8 << CLASS_BITS;
+pub const SHAPES: usize = KINDS << CLASS_BITS;
 
 /// Objects of one kind and class. From the lowest bits up: how many a block holds (16 bits, 0 if they are not marked), their
 /// size in bytes (16 bits), and the part of an [`Entry`] that is the same for all of them.
@@ -16,7 +16,11 @@ pub struct Shape(pub u64);
 impl Shape {
     fn new(kind: Kind, class: usize, traced: bool) -> Shape {
         let (size, capacity) = (SIZE[class] as usize, CAPACITY[class]);
-        let entry = Entry::small(0, size, kind.is_scanned());
+        let entry = if kind.is_described() {
+            Entry::described(0)
+        } else {
+            Entry::small(0, size, kind.is_scanned())
+        };
         Shape(entry.bits() | (size as u64) << 16 | if traced { u64::from(capacity) } else { 0 })
     }
 
@@ -50,7 +54,7 @@ pub fn fill(shapes: &[AtomicU64; SHAPES], traced: u32) {
     for (i, s) in shapes.iter().enumerate() {
         let (kind, class) = (i >> CLASS_BITS, i % (1 << CLASS_BITS));
         if class < CLASSES {
-            let shape = Shape::new(Kind::from_u8(kind as u8), class, traced >> kind & 1 != 0);
+            let shape = Shape::new(Kind::from_index(kind), class, traced >> kind & 1 != 0);
             s.store(shape.0, Relaxed);
         }
     }
@@ -63,10 +67,10 @@ mod tests {
     #[test]
     fn tells_what_class_and_kind_are() {
         let shapes = [const { AtomicU64::new(0) }; SHAPES];
-        fill(&shapes, 1 << Kind::Scan as u32 | 1 << Kind::Atomic as u32);
+        fill(&shapes, 1 << Kind::Scan.bit() | 1 << Kind::Atomic.bit());
         for kind in [Kind::Malloc, Kind::Scan, Kind::Atomic] {
             for class in 0..CLASSES {
-                let s = Shape(shapes[(kind as usize) << CLASS_BITS | class].load(Relaxed));
+                let s = Shape(shapes[kind.index() << CLASS_BITS | class].load(Relaxed));
                 assert_eq!(s.size(), SIZE[class] as usize);
                 assert_eq!(s.is_scanned(), kind.is_scanned());
                 let traced = if kind == Kind::Malloc {

@@ -349,7 +349,7 @@ impl Shared {
 
     fn explicit_block(&self, m: &mut Marker, b: Block) {
         let info = b.info();
-        if self.explicit.load(Relaxed) >> (info.kind() as u32) & 1 == 0 {
+        if self.explicit.load(Relaxed) >> info.kind().bit() & 1 == 0 {
             return;
         }
         match info.state() {
@@ -419,6 +419,6 @@ impl Shared {
 
     /// Kinds that are traced and scanned, for rescanning after an overflow.
     pub fn scans(&self, kind: Kind) -> bool {
-        kind.is_scanned() && self.traced() >> (kind as u32) & 1 != 0
+        kind.is_scanned() && self.traced() >> kind.bit() & 1 != 0
     }
 }

@@ -85,7 +85,8 @@ fn run(
         plan,
         roots,
         reader,
-        segments_only: cfg.mappings == Mappings::SegmentsOnly,
+        segments_only: cfg.mappings != Mappings::All,
+        no_segments: cfg.mappings == Mappings::RegisteredOnly,
     };
     plan.mappings.iter().for_each(|m| walk.mapping(m));
     Ok(())
@@ -105,6 +106,7 @@ struct Walk<'a> {
     roots: &'a RangeSet,
     reader: Reader<'a>,
     segments_only: bool,
+    no_segments: bool,
 }
 
 impl Walk<'_> {
@@ -113,7 +115,10 @@ impl Walk<'_> {
         let (plan, reader) = (self.plan, &mut self.reader);
         let point = plan.point_in(m.start, m.end);
         if m.class == Class::Skip
-            || self.segments_only && !m.segment && !m.main_stack && point.is_none()
+            || self.segments_only
+                && (!m.segment || self.no_segments)
+                && !m.main_stack
+                && point.is_none()
         {
             return;
         }

@@ -9,9 +9,10 @@ mod ranges;
 mod read;
 mod registered;
 
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 pub use enumerate::{RootsError, enumerate};
-pub use registered::{OutOfMemory, add, exclude, include, remove};
+pub use plan::is_in_segment;
+pub use registered::{OutOfMemory, add, exclude, include, is_registered, remove};
 
 /// A stretch of memory to scan conservatively, word by word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,22 +56,24 @@ pub enum Mappings {
     /// Data segments of loaded objects (private file mappings and the memory that directly follows them), stacks, thread
     /// control blocks with their static TLS, registered ranges.
     SegmentsOnly,
+    /// As `SegmentsOnly` without the data segments.
+    RegisteredOnly,
 }
 
-static SEGMENTS_ONLY: AtomicBool = AtomicBool::new(false);
+static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
-/// Chooses which memory counts in collections. To be called before the first one.
+/// Chooses which memory counts in collections from the next one on.
 pub fn set_mappings(mappings: Mappings) {
-    SEGMENTS_ONLY.store(mappings == Mappings::SegmentsOnly, Relaxed);
+    CHOSEN.store(mappings as u8, Relaxed);
 }
 
 /// What [`set_mappings`] chose.
 pub(crate) fn chosen() -> RootsConfig {
     RootsConfig {
-        mappings: if SEGMENTS_ONLY.load(Relaxed) {
-            Mappings::SegmentsOnly
-        } else {
-            Mappings::All
+        mappings: match CHOSEN.load(Relaxed) {
+            0 => Mappings::All,
+            1 => Mappings::SegmentsOnly,
+            _ => Mappings::RegisteredOnly,
         },
     }
 }

@@ -92,18 +92,8 @@ impl Plan {
     /// Lists the mappings. `Err(Ok(e))`: the kernel's list cannot be read; `Err(Err(e))`: no memory.
     pub fn list(&mut self) -> Result<(), Result<Errno, Errno>> {
         self.mappings.clear();
-        let (mut file_end, mut full) = (0, Ok(()));
-        proc_maps::for_each(|m| {
-            // The heap of brk can follow the program's own data.
-            let follows = m.inode == 0 && m.start == file_end && m.path != b"[heap]";
-            if follows || m.inode != 0 && !m.shared {
-                file_end = m.end;
-            }
-            if m.read {
-                full = full.and(self.mappings.push(entry(m, follows)));
-            }
-        })
-        .map_err(Ok)?;
+        let mut full = Ok(());
+        each_readable(|e| full = full.and(self.mappings.push(e))).map_err(Ok)?;
         full.map_err(Err)
     }
 
@@ -207,6 +197,28 @@ impl Plan {
         let i = self.points.partition_point(|p| p.0 < lo);
         self.points.get(i).filter(|p| p.0 < hi).map(|p| p.1)
     }
+}
+
+/// Calls `f` for each readable mapping.
+fn each_readable(mut f: impl FnMut(Entry)) -> Result<(), Errno> {
+    let mut file_end = 0;
+    proc_maps::for_each(|m| {
+        // The heap of brk can follow the program's own data.
+        let follows = m.inode == 0 && m.start == file_end && m.path != b"[heap]";
+        if follows || m.inode != 0 && !m.shared {
+            file_end = m.end;
+        }
+        if m.read {
+            f(entry(m, follows));
+        }
+    })
+}
+
+/// `addr` lies in a data segment of a loaded object.
+pub fn is_in_segment(addr: usize) -> bool {
+    let mut found = false;
+    let read = each_readable(|e| found |= e.segment && (e.start..e.end).contains(&addr));
+    read.is_ok() && found
 }
 
 fn entry(m: &Mapping<'_>, follows: bool) -> Entry {

@@ -39,6 +39,12 @@ pub fn add(lo: usize, hi: usize) -> Result<(), OutOfMemory> {
     with_lock(|| unsafe { tables() }.roots.add(lo, hi)).map_err(OutOfMemory::from)
 }
 
+/// `addr` lies in what [`add`] registered.
+pub fn is_registered(addr: usize) -> bool {
+    // SAFETY: inside `with_lock`.
+    with_lock(|| unsafe { tables() }.roots.contains(addr))
+}
+
 /// Takes `lo..hi` out of what [`add`] registered. Memory that counts anyway still does: see [`exclude`].
 pub fn remove(lo: usize, hi: usize) -> Result<(), OutOfMemory> {
     // SAFETY: inside `with_lock`.

@@ -120,6 +120,20 @@ impl<T: Copy> ScratchVec<T> {
         self.len -= to - from;
     }
 
+    /// Keeps the first `n` elements.
+    pub fn truncate(&mut self, n: usize) {
+        if n < self.len() {
+            self.remove_range(n, self.len());
+        }
+    }
+
+    /// Takes the last element.
+    pub fn pop(&mut self) -> Option<T> {
+        let last = self.last().copied()?;
+        self.truncate(self.len() - 1);
+        Some(last)
+    }
+
     /// Forgets the elements, keeps the mapping.
     pub fn clear(&mut self) {
         self.len = 0;

@@ -1,0 +1,214 @@
+//! Kinds whose objects are scanned by a descriptor, and the procedures that mark objects for the program.
+//!
+//! A descriptor is a word; its two lowest bits say how it is read (the encoding is the one that programs of the Boehm collector
+//! make with its macros):
+//!
+//! - 0: the number of bytes, from the object's start, in which every word may be a reference.
+//! - 1: a bitmap; the highest bit stands for the object's first word.
+//! - 2: a procedure finds the references: its number in the next six bits, its argument above them.
+//! - 3: the descriptor lies in the object, as many bytes from its start as the word says without its two lowest bits; or, if that is
+//!   negative, in memory that the object's first word leads to.
+
+use crate::cycle;
+use crate::heap::find::Slot;
+use crate::kind::{BUILT_IN, KINDS, Kind};
+use crate::mark::marker::Marker;
+use core::ffi::c_void;
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// How a descriptor is read.
+const TAGS: usize = 3;
+/// A length.
+pub const LENGTH: usize = 0;
+/// A bitmap.
+pub const BITMAP: usize = 1;
+/// A procedure.
+pub const BY_PROCEDURE: usize = 2;
+/// A descriptor in the object.
+pub const PER_OBJECT: usize = 3;
+/// Subtracted from the distance of descriptors that the object's first word leads to.
+const INDIRECT_BIAS: isize = 0x10;
+/// Bits of a procedure's number.
+const NUMBER_BITS: u32 = 6;
+/// Most procedures.
+pub const PROCEDURES: usize = 1 << NUMBER_BITS;
+/// Numbers below are not given out by [`new_procedure`]: the program chooses one of them itself.
+pub const RESERVED: usize = 8;
+/// Number of the procedure of long bitmaps; its argument is an index in the table of [`crate::typed`].
+pub const LONG_BITMAP: usize = PROCEDURES - 1;
+/// Number of the procedure of arrays, whose description is the object's last words.
+pub const ARRAY: usize = PROCEDURES - 2;
+
+/// A program's procedure: object, the marker (twice: where other collectors have the top and the end of a stack), argument. Returns
+/// the marker.
+pub type Procedure =
+    unsafe extern "C" fn(*mut usize, *mut c_void, *mut c_void, usize) -> *mut c_void;
+
+static COUNT: AtomicUsize = AtomicUsize::new(BUILT_IN);
+static DESCRIPTORS: [AtomicUsize; KINDS] = [const { AtomicUsize::new(0) }; KINDS];
+/// Kinds whose descriptor is a length that grows with the object.
+static GROWING: AtomicU32 = AtomicU32::new(0);
+static ZEROED: AtomicU32 = AtomicU32::new(0);
+static PROCEDURE_COUNT: AtomicUsize = AtomicUsize::new(RESERVED);
+static STOPPED_ONLY: AtomicBool = AtomicBool::new(false);
+static PROCEDURE: [AtomicUsize; PROCEDURES] = [const { AtomicUsize::new(0) }; PROCEDURES];
+
+/// Number of kinds that exist; those above have no objects.
+#[inline]
+pub fn count() -> usize {
+    COUNT.load(Acquire)
+}
+
+/// Objects are handed out zeroed.
+#[inline]
+pub fn is_zeroed(kind: Kind) -> bool {
+    ZEROED.load(Relaxed) >> kind.bit() & 1 != 0
+}
+
+/// Some procedure of the program exists: it may look at anything, so marking happens with the world stopped only.
+#[inline]
+pub fn has_procedures() -> bool {
+    STOPPED_ONLY.load(Acquire)
+}
+
+/// Sets one of the [`RESERVED`] procedures. From here on collections stop the world. False for another number.
+pub fn set_procedure(number: usize, f: Procedure) -> bool {
+    if number >= RESERVED {
+        return false;
+    }
+    let set = || {
+        PROCEDURE[number].store(f as usize, Relaxed);
+        STOPPED_ONLY.store(true, Release);
+    };
+    cycle::without_generations(set).is_ok()
+}
+
+/// Makes a kind. With `growing`, the size of the object is added to the descriptor, which then is a length. `None` when there are
+/// [`KINDS`] already.
+pub fn new(descriptor: usize, growing: bool, zeroed: bool) -> Option<Kind> {
+    let made = cycle::without_collections(|| {
+        let i = COUNT.load(Relaxed);
+        if i == KINDS {
+            return None;
+        }
+        DESCRIPTORS[i].store(descriptor, Relaxed);
+        GROWING.fetch_or(u32::from(growing) << i, Relaxed);
+        ZEROED.fetch_or(u32::from(zeroed) << i, Relaxed);
+        COUNT.store(i + 1, Release);
+        Some(Kind::from_index(i))
+    });
+    made.ok().flatten()
+}
+
+/// Registers a procedure; its number. `None` when there are too many already. From here on collections stop the world.
+pub fn new_procedure(f: Procedure) -> Option<usize> {
+    let number = cycle::without_generations(|| {
+        let i = PROCEDURE_COUNT.load(Relaxed);
+        if i == ARRAY {
+            return None;
+        }
+        PROCEDURE[i].store(f as usize, Relaxed);
+        STOPPED_ONLY.store(true, Release);
+        PROCEDURE_COUNT.store(i + 1, Release);
+        Some(i)
+    });
+    number.ok().flatten()
+}
+
+/// A descriptor that calls procedure `number` with `argument`.
+pub const fn procedure_descriptor(number: usize, argument: usize) -> usize {
+    ((argument << NUMBER_BITS | number) << 2) | BY_PROCEDURE
+}
+
+/// Marks what the object in `slot`, of a described kind, refers to.
+pub(crate) fn scan(m: &mut Marker, slot: &Slot) {
+    let i = slot.info.kind().index();
+    if crate::typed::is_typed(slot.info.kind()) {
+        return crate::typed::scan(m, slot.base, slot.size);
+    }
+    let descriptor = DESCRIPTORS[i].load(Relaxed);
+    if GROWING.load(Relaxed) >> i & 1 != 0 {
+        scan_part(m, slot.base, slot.size, descriptor.wrapping_add(slot.size));
+    } else {
+        scan_part(m, slot.base, slot.size, descriptor);
+    }
+}
+
+/// Marks what the `size` bytes at `base` refer to as `descriptor` says.
+pub(crate) fn scan_part(m: &mut Marker, base: usize, size: usize, descriptor: usize) {
+    match descriptor & TAGS {
+        LENGTH => m.range(base, base + descriptor.min(size) & !7),
+        BITMAP => bitmap(m, base, size, descriptor & !TAGS),
+        PER_OBJECT => {
+            if let Some(d) = per_object(base, size, descriptor) {
+                scan_part(m, base, size, d);
+            }
+        }
+        _ => procedure(m, base, size, descriptor >> 2),
+    }
+}
+
+/// Bits from the highest on.
+fn bitmap(m: &mut Marker, base: usize, size: usize, mut bits: usize) {
+    while bits != 0 {
+        let i = bits.leading_zeros() as usize;
+        bits &= !(1 << (63 - i));
+        if (i + 1) * 8 <= size {
+            m.range(base + i * 8, base + i * 8 + 8);
+        }
+    }
+}
+
+/// The descriptor that lies in the object, or where its first word leads to. `None` if the object is still empty, and if one
+/// such descriptor leads to another.
+fn per_object(base: usize, size: usize, descriptor: usize) -> Option<usize> {
+    let distance = (descriptor & !TAGS) as isize;
+    let at = if distance >= 0 {
+        if distance as usize + 8 > size {
+            return None;
+        }
+        base + distance as usize
+    } else {
+        // SAFETY: every object has a first word.
+        let first = unsafe { (base as *const usize).read_volatile() };
+        if first == 0 {
+            return None;
+        }
+        first.wrapping_add_signed(-distance - INDIRECT_BIAS)
+    };
+    // SAFETY: in the object, or, as the program says, in what its first word leads to.
+    let d = unsafe { (at as *const usize).read_volatile() };
+    (d & TAGS != PER_OBJECT).then_some(d)
+}
+
+fn procedure(m: &mut Marker, base: usize, size: usize, rest: usize) {
+    let (number, argument) = (rest & (PROCEDURES - 1), rest >> NUMBER_BITS);
+    match number {
+        LONG_BITMAP => crate::typed::scan_long(m, base, size, argument),
+        ARRAY => crate::typed::scan_array(m, base, size),
+        _ => {
+            let f = PROCEDURE[number].load(Relaxed);
+            if f == 0 {
+                return m.range(base, base + size);
+            }
+            let marker = core::ptr::from_mut(m).cast::<c_void>();
+            // SAFETY: the program's function, registered for this; the marker is not used by anybody else until it returns.
+            unsafe {
+                let f = core::mem::transmute::<usize, Procedure>(f);
+                f(base as *mut usize, marker, marker, argument);
+            }
+        }
+    }
+}
+
+/// Called by a procedure: `word` is a reference that it found.
+///
+/// # Safety
+/// `marker` is what the procedure that is running was called with.
+pub unsafe fn reference(marker: *mut c_void, word: usize) {
+    // SAFETY: by the contract it is the `Marker` of `procedure`, on whose stack it lives; its lifetime does not matter here.
+    unsafe { (*marker.cast::<Marker<'static>>()).word(word) }
+}
