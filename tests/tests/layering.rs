@@ -13,6 +13,7 @@ const ORDER: &[&str] = &[
     "gc",
     "ffi-c",
     "libgc",
+    "libgccpp",
     "bench-gcbench",
 ];
 /// May depend on anything; nothing depends on them.

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use crate::{startup, warn};
 use dunegc::config::{self, OnError};
@@ -115,12 +115,24 @@ pub unsafe extern "C" fn GC_realloc(p: *mut c_void, size: usize) -> *mut c_void 
     }
 }
 
+/// Some object of a collected kind is kept until it is freed.
+static PINNED: AtomicBool = AtomicBool::new(false);
+
+/// Keeps a collected object until it is freed. False without memory.
+pub fn pin(p: *mut c_void) -> bool {
+    PINNED.store(true, Relaxed);
+    raw::pin(p as usize)
+}
+
 /// Frees at once.
 ///
 /// # Safety
 /// `p` is null or a live object, and nobody uses it afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_free(p: *mut c_void) {
+    if PINNED.load(Relaxed) {
+        raw::unpin(p as usize);
+    }
     // SAFETY: by the caller's contract.
     if unsafe { raw::free_fast(p.cast()) } || p.is_null() {
         return;

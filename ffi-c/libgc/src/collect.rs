@@ -1,13 +1,28 @@
 //! Collections.
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::Ordering::Relaxed;
+use core::mem::transmute;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use crate::startup;
 use crate::vars::GC_dont_gc;
-use dunegc::raw;
+use crate::{params, startup};
+use dunegc::{cycle, raw};
 
 type StopFunc = unsafe extern "C" fn() -> c_int;
+
+static STOP: AtomicUsize = AtomicUsize::new(0);
+/// The collection that begins was asked for with a stop function of its own.
+static ASKED_ALREADY: AtomicBool = AtomicBool::new(false);
+
+/// Whether the program wants a collection that is about to begin.
+pub fn is_wanted(explicit: bool) -> bool {
+    if !explicit && params::GC_get_disable_automatic_collection() != 0 {
+        return false;
+    }
+    ASKED_ALREADY.swap(false, Relaxed)
+        // SAFETY: the program's function, called as it asked.
+        || unsafe { GC_get_stop_func()() } == 0
+}
 
 /// A full collection unless collections are disabled; true if it took place.
 pub fn collect() -> bool {
@@ -24,6 +39,9 @@ pub fn collect() -> bool {
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_gcollect() {
     collect();
+    if params::GC_get_force_unmap_on_gcollect() != 0 {
+        raw::trim(0);
+    }
 }
 
 /// As [`GC_gcollect`]; memory goes back to the system at once.
@@ -44,21 +62,56 @@ pub unsafe extern "C" fn GC_try_to_collect(stop: StopFunc) -> c_int {
     if unsafe { stop() } != 0 {
         return 0;
     }
-    collect().into()
+    ASKED_ALREADY.store(true, Relaxed);
+    let done = collect();
+    ASKED_ALREADY.store(false, Relaxed);
+    done.into()
+}
+
+/// The function that is asked before each collection; not 0 prevents it.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_set_stop_func(f: Option<StopFunc>) {
+    STOP.store(f.map_or(0, |f| f as usize), Relaxed);
+}
+
+/// What [`GC_set_stop_func`] set; a function that returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_get_stop_func() -> StopFunc {
+    match STOP.load(Relaxed) {
+        0 => never,
+        // SAFETY: a function of this type, stored above.
+        f => unsafe { transmute::<usize, StopFunc>(f) },
+    }
+}
+
+unsafe extern "C" fn never() -> c_int {
+    0
+}
+
+/// Collects if it is time. 1 if a collection is under way beside the program.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_collect_a_little() -> c_int {
+    startup::first_use();
+    raw::collect_if_due().into()
+}
+
+/// Begins a collection beside the program, if that is its mode.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_start_incremental_collection() {
+    startup::first_use();
+    raw::begin_collection();
 }
 
 /// Stops collections; calls nest.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_disable() {
     GC_dont_gc.fetch_add(1, Relaxed);
-    raw::disable();
 }
 
 /// Undoes one [`GC_disable`].
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_enable() {
     GC_dont_gc.fetch_sub(1, Relaxed);
-    raw::enable();
 }
 
 /// Non-zero while disabled.
@@ -76,9 +129,60 @@ pub unsafe extern "C" fn GC_call_with_alloc_lock(
     f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
     data: *mut c_void,
 ) -> *mut c_void {
+    startup::first_use();
+    // Called from inside such a function, or from a collection's callback, it is held already.
+    let held = cycle::hold();
     // SAFETY: by the caller's contract.
-    raw::without_collections(|| unsafe { f(data) })
-        // Called from inside such a function, or from a collection's callback: there none can start.
-        // SAFETY: by the caller's contract; the first call did not take place.
-        .unwrap_or_else(|_| unsafe { f(data) })
+    let result = unsafe { f(data) };
+    if held {
+        cycle::release();
+    }
+    result
+}
+
+/// From here on no collection runs, until [`GC_alloc_unlock`].
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_alloc_lock() {
+    startup::first_use();
+    cycle::hold();
+}
+
+/// Undoes [`GC_alloc_lock`].
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_alloc_unlock() {
+    cycle::release();
+}
+
+/// Stops all other threads until [`GC_start_world_external`]. Aborts if one of them cannot be stopped.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_stop_world_external() {
+    startup::first_use();
+    if !cycle::stop_world() {
+        crate::warn::abort(c"GC_stop_world_external: the world cannot be stopped");
+    }
+}
+
+/// Lets the threads go on.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_start_world_external() {
+    cycle::resume_world();
+}
+
+/// Takes the collector's locks before a fork.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_atfork_prepare() {
+    startup::first_use();
+    raw::fork::prepare();
+}
+
+/// After it, in the parent.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_atfork_parent() {
+    raw::fork::parent();
+}
+
+/// After it, in the child.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_atfork_child() {
+    raw::fork::child();
 }

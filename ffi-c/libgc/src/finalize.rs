@@ -7,7 +7,8 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::startup;
 use crate::vars::{GC_finalize_on_demand, GC_finalizer_notifier, GC_gc_no, GC_java_finalization};
-use dunegc::raw::{self, Finalizer};
+use dunegc::finalize;
+use dunegc::raw::{self, Finalizer, Order};
 
 type Notifier = unsafe extern "C" fn();
 
@@ -40,19 +41,21 @@ fn due() {
 }
 
 /// Sets (`f`) or removes (`f` null) the finalizer of the object at `object`; the previous one goes to `*old_f`, `*old_data`.
+/// Nothing happens if no object of the heap starts there.
 ///
 /// # Safety
 /// `f` may be called with `object` and `data`; the places are null or writable.
-unsafe fn register(
+pub unsafe fn register(
     object: *mut c_void,
     f: Option<Finalizer>,
     data: *mut c_void,
     old_f: *mut Option<Finalizer>,
     old_data: *mut *mut c_void,
-    set: SetFinalizer,
+    order: Order,
 ) {
     startup::first_use();
-    let previous = set(object.cast(), f.map(|f| (f, data.cast())))
+    raw_order();
+    let previous = raw::set_ordered_finalizer(object.cast(), f.map(|f| (f, data.cast())), order)
         .ok()
         .flatten();
     if !old_f.is_null() {
@@ -65,11 +68,13 @@ unsafe fn register(
     }
 }
 
-type SetFinalizer =
-    fn(*mut u8, Option<(Finalizer, *mut u8)>) -> Result<Option<(Finalizer, *mut u8)>, ()>;
+/// The variable may have been written by the program.
+fn raw_order() {
+    finalize::always_ordered(GC_java_finalization.load(Ordering::Relaxed) == 0);
+}
 
 macro_rules! registrations {
-    ($($(#[$doc:meta])* $name:ident $set:expr;)*) => { $(
+    ($($(#[$doc:meta])* $name:ident $order:expr;)*) => { $(
         $(#[$doc])*
         ///
         /// # Safety
@@ -83,20 +88,53 @@ macro_rules! registrations {
             old_data: *mut *mut c_void,
         ) {
             // SAFETY: by the caller's contract.
-            unsafe { register(object, f, data, old_f, old_data, $set) }
+            unsafe { register(object, f, data, old_f, old_data, $order) }
         }
     )* };
 }
 
 registrations! {
     /// Sets the finalizer; objects that it reaches, itself included, are finalized after it.
-    GC_register_finalizer raw::set_finalizer_strict;
+    GC_register_finalizer Order::AfterReferrers;
     /// As [`GC_register_finalizer`]; pointers of the object to itself do not count.
-    GC_register_finalizer_ignore_self raw::set_finalizer;
+    GC_register_finalizer_ignore_self Order::AfterReferrersButSelf;
     /// Sets the finalizer; what the object reaches may be finalized before it.
-    GC_register_finalizer_no_order raw::set_finalizer;
+    GC_register_finalizer_no_order Order::Unordered;
     /// Sets a finalizer that runs once no other finalizable object reaches the object.
-    GC_register_finalizer_unreachable raw::set_finalizer;
+    GC_register_finalizer_unreachable Order::LastOfAll;
+}
+
+/// Runs every finalizer, whether its object is reachable or not, and those that they register.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_finalize_all() {
+    while finalize::registered() > 0 && finalize::make_all_due() {
+        raw::run_finalizers();
+    }
+}
+
+type Awaited = unsafe extern "C" fn(*mut c_void);
+
+static AWAITED: AtomicUsize = AtomicUsize::new(0);
+
+/// The function called for each object whose finalizer becomes due, with the world stopped.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_set_await_finalize_proc(f: Option<Awaited>) {
+    AWAITED.store(f.map_or(0, |f| f as usize), Ordering::Relaxed);
+    finalize::set_await_hook(f.map(|_| awaited as fn(usize)));
+}
+
+/// What [`GC_set_await_finalize_proc`] set.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_get_await_finalize_proc() -> Option<Awaited> {
+    // SAFETY: null or a function of this type, stored above.
+    unsafe { transmute::<usize, Option<Awaited>>(AWAITED.load(Ordering::Relaxed)) }
+}
+
+fn awaited(object: usize) {
+    if let Some(f) = GC_get_await_finalize_proc() {
+        // SAFETY: the program's function, called as it asked.
+        unsafe { f(object as *mut c_void) };
+    }
 }
 
 /// Runs what is due on the calling thread; the number that ran.
@@ -127,6 +165,7 @@ pub extern "C" fn GC_get_finalize_on_demand() -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_set_java_finalization(on: c_int) {
     GC_java_finalization.store(on, Ordering::Relaxed);
+    raw_order();
 }
 
 /// What [`GC_set_java_finalization`] set.

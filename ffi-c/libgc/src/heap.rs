@@ -2,8 +2,9 @@
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use dunegc::raw;
+use dunegc::{config, pacer, raw};
 
 /// Start of the object that `p` points into, or null.
 #[unsafe(no_mangle)]
@@ -26,37 +27,37 @@ pub extern "C" fn GC_is_heap_ptr(p: *const c_void) -> c_int {
 /// Bytes of the heap: in use, free and cached; without what went back to the system.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_heap_size() -> usize {
-    raw::figures().heap
+    figures().heap
 }
 
 /// Free bytes in the heap.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_free_bytes() -> usize {
-    raw::figures().free
+    figures().free
 }
 
 /// Bytes given back to the system.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_unmapped_bytes() -> usize {
-    raw::figures().unmapped
+    figures().unmapped
 }
 
 /// Bytes allocated since the last collection.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_bytes_since_gc() -> usize {
-    raw::figures().since_gc
+    figures().since_gc
 }
 
 /// Bytes allocated since start.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_total_bytes() -> usize {
-    raw::figures().total
+    figures().total
 }
 
 /// Bytes in use.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_memory_use() -> usize {
-    raw::figures().in_use
+    figures().in_use
 }
 
 /// Fills those of the five places that are not null.
@@ -71,7 +72,7 @@ pub unsafe extern "C" fn GC_get_heap_usage_safe(
     since_gc: *mut usize,
     total: *mut usize,
 ) {
-    let h = raw::figures();
+    let h = figures();
     for (place, value) in [
         (heap, h.heap),
         (free, h.free),
@@ -84,4 +85,77 @@ pub unsafe extern "C" fn GC_get_heap_usage_safe(
             unsafe { place.write(value) };
         }
     }
+}
+
+/// Bytes of large objects that were freed explicitly since the last collection; small ones are not counted.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_get_expl_freed_bytes_since_gc() -> usize {
+    raw::freed_since_gc()
+}
+
+/// What the program made the heap grow to.
+static EXPANDED: AtomicUsize = AtomicUsize::new(0);
+
+/// The figures, with what the program was promised.
+pub fn figures() -> raw::HeapFigures {
+    let mut f = raw::figures();
+    let more = EXPANDED.load(Relaxed).saturating_sub(f.heap);
+    f.heap += more;
+    f.free += more;
+    f
+}
+
+/// Counts `bytes` more as part of the heap, and has them used before the next collection: the system gives memory when it is touched.
+/// 1, or 0 if that is above the heap's limit.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_expand_hp(bytes: usize) -> c_int {
+    crate::startup::first_use();
+    let Some(size) = figures().heap.checked_add(bytes) else {
+        return 0;
+    };
+    if config::get().max_heap.is_some_and(|max| size > max) {
+        return 0;
+    }
+    EXPANDED.fetch_max(size, Relaxed);
+    pacer::allocated(-(bytes.min(isize::MAX as usize) as isize));
+    1
+}
+
+/// Bytes obtained from the system for objects.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_get_obtained_from_os_bytes() -> usize {
+    let f = figures();
+    f.heap + f.unmapped
+}
+
+/// Keeps the compiler from dropping `x`.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_noop1(x: usize) {
+    core::hint::black_box(x);
+}
+
+/// `p`, after some of the unused part of the stack was cleared.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn GC_clear_stack(p: *mut c_void) -> *mut c_void {
+    core::hint::black_box(&mut [0usize; 512]);
+    p
+}
+
+/// Nothing to do: objects are not write-protected.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_change_stubborn(_p: *const c_void) {}
+
+/// Nothing to do: which pages were written is learnt from the system.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_end_stubborn_change(_p: *const c_void) {}
+
+/// `*p = q`.
+///
+/// # Safety
+/// `p` is a writable word.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_ptr_store_and_dirty(p: *mut *const c_void, q: *const c_void) {
+    // SAFETY: by the caller's contract.
+    unsafe { p.write(q) };
 }

@@ -1,13 +1,23 @@
 //! Roots that the program adds and leaves out.
 
-use core::ffi::c_void;
+use core::ffi::{c_char, c_int, c_void};
+use core::mem::transmute;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
-use dunegc::roots;
+use crate::vars::GC_no_dls;
+use crate::{startup, threads};
+use dunegc::roots::{self, Mappings};
+
+type HasRoots = unsafe extern "C" fn(*const c_char, *mut c_void, usize) -> c_int;
 
 /// Adds `[lo, hi)` to the roots.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_add_roots(lo: *mut c_void, hi: *mut c_void) {
-    if roots::add(lo as usize, hi as usize).is_err() {
+    startup::first_use();
+    // Ends that are not aligned are cut off.
+    let (lo, hi) = (((lo as usize) + 7) & !7, hi as usize & !7);
+    if lo < hi && roots::add(lo, hi).is_err() {
         crate::warn::abort(c"Too many root sets");
     }
 }
@@ -15,13 +25,119 @@ pub extern "C" fn GC_add_roots(lo: *mut c_void, hi: *mut c_void) {
 /// Removes `[lo, hi)` from the added roots.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_remove_roots(lo: *mut c_void, hi: *mut c_void) {
-    // Without memory for the note the range stays, which is safe.
-    let _ = roots::remove(lo as usize, hi as usize);
+    if lo < hi {
+        // Without memory for the note the range stays, which is safe.
+        let _ = roots::remove(lo as usize, hi as usize);
+    }
+}
+
+/// Removes all added roots. Data segments are found anew in each collection.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_clear_roots() {
+    startup::first_use();
+    let _ = roots::remove(0, usize::MAX);
 }
 
 /// Keeps `[lo, hi)` from being scanned as a part of a data segment.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_exclude_static_roots(lo: *mut c_void, hi: *mut c_void) {
-    // Without memory for the note the range is scanned, which is safe.
-    let _ = roots::exclude(lo as usize, hi as usize);
+    // A word is left out only if all of it is.
+    let (lo, hi) = (((lo as usize) + 7) & !7, hi as usize & !7);
+    if lo < hi {
+        // Without memory for the note the range is scanned, which is safe.
+        let _ = roots::exclude(lo, hi);
+    }
+}
+
+/// Forgets what was excluded.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_clear_exclusion_table() {
+    let _ = roots::include(0, usize::MAX);
+}
+
+/// 1 if `p` lies in a data segment, which is looked for anew in each collection.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_is_tmp_root(p: *mut c_void) -> c_int {
+    roots::is_in_segment(p as usize).into()
+}
+
+/// `p` lies in a root, or on the calling thread's stack.
+pub fn is_root(p: usize) -> bool {
+    let stack = threads::stack().is_some_and(|(lo, hi)| (lo..hi).contains(&p));
+    stack || roots::is_registered(p) || roots::is_in_segment(p)
+}
+
+static HAS_ROOTS: AtomicUsize = AtomicUsize::new(0);
+/// Segments that the program's function has refused.
+static REFUSED: Mutex<[(usize, usize); 256]> = Mutex::new([(0, 0); 256]);
+
+/// The function that is asked in each collection about each writable segment of a loaded object: 0 leaves it out.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_register_has_static_roots_callback(f: Option<HasRoots>) {
+    startup::first_use();
+    HAS_ROOTS.store(f.map_or(0, |f| f as usize), Relaxed);
+}
+
+/// Before a collection, with the world running and no lock held.
+pub fn prepare() {
+    roots::set_mappings(if GC_no_dls.load(Relaxed) != 0 {
+        Mappings::RegisteredOnly
+    } else {
+        Mappings::SegmentsOnly
+    });
+    if HAS_ROOTS.load(Relaxed) != 0 {
+        // SAFETY: the function has the right type and takes no data.
+        unsafe { libc::dl_iterate_phdr(Some(ask), core::ptr::null_mut()) };
+    }
+}
+
+unsafe extern "C" fn ask(info: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
+    // SAFETY: the loader passes a valid description.
+    let info = unsafe { &*info };
+    // SAFETY: null or a function of this type.
+    let f = unsafe { transmute::<usize, Option<HasRoots>>(HAS_ROOTS.load(Relaxed)) };
+    let Some(f) = f.filter(|_| !info.dlpi_phdr.is_null()) else {
+        return 0;
+    };
+    // SAFETY: the loader says how many headers there are.
+    let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    for h in headers {
+        if h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W != 0 {
+            let start = (info.dlpi_addr + h.p_vaddr) as usize;
+            let size = h.p_memsz as usize;
+            // SAFETY: the program's function, called as it asked.
+            let wanted = unsafe { f(info.dlpi_name, start as *mut c_void, size) } != 0;
+            decide(start, start + size, wanted);
+        }
+    }
+    0
+}
+
+fn decide(lo: usize, hi: usize, wanted: bool) {
+    let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = refused.iter().position(|r| *r == (lo, hi));
+    match (known, wanted) {
+        (Some(i), true) => {
+            refused[i] = (0, 0);
+            let _ = roots::include(lo, hi);
+        }
+        (None, false) => {
+            if let Some(free) = refused.iter_mut().find(|r| **r == (0, 0))
+                && roots::exclude(lo, hi).is_ok()
+            {
+                *free = (lo, hi);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `dlopen`.
+///
+/// # Safety
+/// As there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GC_dlopen(path: *const c_char, mode: c_int) -> *mut c_void {
+    // SAFETY: by the caller's contract.
+    unsafe { libc::dlopen(path, mode) }
 }

@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use crate::{finalize, threads, vars};
-use dunegc::{raw, roots, stats, trace};
+use crate::{collect, env, events, finalize, heap, roots, threads, vars};
+use dunegc::{raw, stats, trace};
 
 const NOT_STARTED: u8 = 0;
 const STARTING: u8 = 1;
@@ -32,8 +32,9 @@ fn start() {
     {
         return;
     }
-    // What malloc hands out is no root here, as little as other memory that was not registered.
-    roots::set_mappings(roots::Mappings::SegmentsOnly);
+    env::read();
+    events::start();
+    roots::prepare();
     // SAFETY: the three functions may be called at any time in that order.
     unsafe {
         libc::pthread_atfork(
@@ -45,25 +46,34 @@ fn start() {
     let (lo, hi) = raw::plausible();
     vars::GC_least_plausible_heap_addr.store(lo, Ordering::Relaxed);
     vars::GC_greatest_plausible_heap_addr.store(hi, Ordering::Relaxed);
-    threads::note_main_stack();
+    threads::start();
     finalize::start();
     STATE.store(STARTED, Ordering::Release);
+    if env::initial_heap() > 0 {
+        heap::GC_expand_hp(env::initial_heap());
+    }
 }
 
 unsafe extern "C" fn before_fork() {
+    threads::before_fork();
     raw::fork::prepare();
 }
 
 unsafe extern "C" fn after_fork_in_parent() {
     raw::fork::parent();
+    threads::after_fork();
 }
 
 unsafe extern "C" fn after_fork_in_child() {
     raw::fork::child();
+    threads::after_fork();
 }
 
 extern "C" fn destructor() {
     if is_started() {
+        if vars::GC_find_leak.load(Ordering::Relaxed) != 0 {
+            collect::GC_gcollect();
+        }
         stats::report_at_exit();
         trace::finish();
     }

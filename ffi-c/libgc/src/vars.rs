@@ -18,8 +18,6 @@ variables! {
     GC_dont_gc: AtomicI32 = 0;
     /// Number of helping markers is not 0.
     GC_parallel: AtomicI32 = 0;
-    /// Called without memory.
-    GC_oom_fn: AtomicUsize = 0;
     /// Not 0: finalizers run in `GC_invoke_finalizers` only.
     GC_finalize_on_demand: AtomicI32 = 0;
     /// Not 0: finalization may be without order.

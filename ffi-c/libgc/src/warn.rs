@@ -2,9 +2,9 @@
 
 use core::ffi::{c_char, c_int, c_void};
 use core::mem::transmute;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
-use crate::vars::GC_oom_fn;
+use crate::env;
 use dunegc::message;
 
 type OutOfMemory = unsafe extern "C" fn(usize) -> *mut c_void;
@@ -16,7 +16,13 @@ unsafe extern "C" {
 }
 
 static WARN: AtomicUsize = AtomicUsize::new(0);
-static ABORT: AtomicUsize = AtomicUsize::new(0);
+
+/// Called without memory.
+#[unsafe(no_mangle)]
+pub static GC_oom_fn: AtomicPtr<c_void> = AtomicPtr::new(no_memory as *mut c_void);
+/// Called before the library aborts.
+#[unsafe(no_mangle)]
+pub static GC_on_abort: AtomicPtr<c_void> = AtomicPtr::new(print_error as *mut c_void);
 
 /// What the out-of-memory function returns for a request of `size` bytes.
 #[cold]
@@ -38,6 +44,9 @@ pub fn abort(text: &core::ffi::CStr) -> ! {
     // SAFETY: the program's function, or the one below, with a C string; abort may be called at any time.
     unsafe {
         GC_get_abort_func()(text.as_ptr());
+        while env::loops_on_abort() {
+            libc::pause();
+        }
         libc::abort()
     }
 }
@@ -70,17 +79,18 @@ unsafe extern "C" fn print_error(text: *const c_char) {
 /// The function called when memory is exhausted; its result is returned to the program.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_set_oom_fn(f: OutOfMemory) {
-    GC_oom_fn.store(f as usize, Relaxed);
+    GC_oom_fn.store(f as *mut c_void, Relaxed);
 }
 
 /// What [`GC_set_oom_fn`] set; a function that returns null.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_oom_fn() -> OutOfMemory {
-    match GC_oom_fn.load(Relaxed) {
-        0 => no_memory,
-        // SAFETY: by the interface the variable holds a function of this type.
-        f => unsafe { transmute::<usize, OutOfMemory>(f) },
+    let f = GC_oom_fn.load(Relaxed);
+    if f.is_null() {
+        return no_memory;
     }
+    // SAFETY: by the interface the variable holds a function of this type.
+    unsafe { transmute::<*mut c_void, OutOfMemory>(f) }
 }
 
 /// The function that gets warnings as a `printf` format with one word.
@@ -106,17 +116,18 @@ pub extern "C" fn GC_ignore_warn_proc(_format: *const c_char, _argument: usize) 
 /// The function called before the library aborts.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_set_abort_func(f: Abort) {
-    ABORT.store(f as usize, Relaxed);
+    GC_on_abort.store(f as *mut c_void, Relaxed);
 }
 
 /// What [`GC_set_abort_func`] set; a function that prints on standard error.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_abort_func() -> Abort {
-    match ABORT.load(Relaxed) {
-        0 => print_error,
-        // SAFETY: a function of this type, stored above.
-        f => unsafe { transmute::<usize, Abort>(f) },
+    let f = GC_on_abort.load(Relaxed);
+    if f.is_null() {
+        return print_error;
     }
+    // SAFETY: by the interface the variable holds a function of this type.
+    unsafe { transmute::<*mut c_void, Abort>(f) }
 }
 
 /// An out-of-memory function that never returns can call this: prints a message and exits.
