@@ -27,6 +27,13 @@ struct Due {
     data: usize,
 }
 
+impl Due {
+    /// The object as the program registered it.
+    fn tagged(&self) -> usize {
+        self.object + (self.finalizer >> TAG & MAX_TAG)
+    }
+}
+
 pub(crate) struct Tables {
     /// Object to (finalizer, data).
     finalizers: WordMap<2>,
@@ -70,6 +77,10 @@ pub fn always_ordered(on: bool) {
 
 /// Where the order lies in the stored address of a finalizer. No function lies that high.
 const ORDER: u32 = 62;
+/// Where the distance lies by which the program's pointer is behind the object's start.
+const TAG: u32 = 48;
+/// Largest such distance.
+const MAX_TAG: usize = 15;
 
 fn order(stored: usize) -> Order {
     match stored >> ORDER {
@@ -82,8 +93,8 @@ fn order(stored: usize) -> Order {
 }
 
 fn function(stored: usize) -> Finalizer {
-    // SAFETY: the table holds only what `set` stored from a Finalizer, with its order in the two highest bits.
-    unsafe { core::mem::transmute::<usize, Finalizer>(stored & !(3 << ORDER)) }
+    // SAFETY: the table holds only what `set` stored from a Finalizer, with order and tag above.
+    unsafe { core::mem::transmute::<usize, Finalizer>(stored & ((1 << TAG) - 1)) }
 }
 
 /// See `crate::raw::set_ordered_finalizer`.
@@ -92,14 +103,17 @@ pub fn set(
     object: usize,
     f: Option<(Finalizer, *mut u8)>,
     order: Order,
-    uncollectable: bool,
+    tagged: bool,
 ) -> Result<Option<(Finalizer, *mut u8)>, ()> {
     critical::with(|| {
-        let o = find::object(object)
-            .filter(|o| o.base == object)
-            .ok_or(())?;
+        let o = find::object(object).ok_or(())?;
+        let tag = object - o.base;
+        if tag != 0 && (!tagged || tag > MAX_TAG) {
+            return Err(());
+        }
+        let object = o.base;
         let explicit = matches!(o.kind, Kind::Uncollectable | Kind::AtomicUncollectable);
-        let may = crate::heap::is_collected(o.kind) || explicit && uncollectable;
+        let may = crate::heap::is_collected(o.kind) || explicit && tagged;
         if !may {
             return Err(());
         }
@@ -114,7 +128,7 @@ pub fn set(
                     Order::Unordered => 2,
                     Order::LastOfAll => 3,
                 };
-                let stored = f as usize | order << ORDER;
+                let stored = f as usize | order << ORDER | tag << TAG;
                 if !t.finalizers.insert(object, [stored, data as usize]) {
                     return Err(());
                 }
@@ -145,7 +159,7 @@ pub fn run() -> usize {
     let mut n = 0;
     while let Some(d) = critical::with(take) {
         // SAFETY: the finalizer was registered for this object, which stays reachable from this frame.
-        unsafe { function(d.finalizer)(d.object as *mut u8, d.data as *mut u8) };
+        unsafe { function(d.finalizer)(d.tagged() as *mut u8, d.data as *mut u8) };
         n += 1;
     }
     n
@@ -317,7 +331,7 @@ fn find_due(shared: &Shared, tally: &mut Tally) -> Option<()> {
     if awaited != 0 {
         for d in &t.due[new..] {
             // SAFETY: `set_await_hook` stores only functions of this type.
-            unsafe { core::mem::transmute::<usize, fn(usize)>(awaited)(d.object) };
+            unsafe { core::mem::transmute::<usize, fn(usize)>(awaited)(d.tagged()) };
         }
     }
     m.drain();

@@ -247,7 +247,8 @@ pub fn set_finalizer_strict(
     finalize::set(object as usize, f, Order::AfterReferrers, false)
 }
 
-/// As [`set_finalizer`], in any order. Takes uncollectable objects too, which are finalized by [`finalize::make_all_due`] only.
+/// As [`set_finalizer`], in any order. Takes uncollectable objects too, which are finalized by [`finalize::make_all_due`] only, and
+/// pointers up to 15 bytes behind the object's start, with which the finalizer is called.
 #[allow(clippy::result_unit_err)]
 pub fn set_ordered_finalizer(
     object: *mut u8,
