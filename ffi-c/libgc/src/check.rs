@@ -2,25 +2,17 @@
 
 use core::ffi::c_void;
 use core::mem::transmute;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use crate::print::error;
 use crate::vars::GC_all_interior_pointers;
-use dunegc::raw;
+use dunegc::{displacements, raw};
 
-/// Displacements that can be registered, in bytes.
-const DISPLACEMENTS: usize = 4096;
-static VALID: [AtomicU64; DISPLACEMENTS / 64] = [const { AtomicU64::new(0) }; DISPLACEMENTS / 64];
-
-/// Pointers `n` bytes behind an object's start count as pointers to it, too. Every pointer into an object keeps it here; this matters
-/// for [`GC_is_valid_displacement`] only.
+/// Pointers `n` bytes behind an object's start count as pointers to it, too, where not every pointer into an object does.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_register_displacement(n: usize) {
-    match VALID.get(n / 64) {
-        Some(word) => {
-            word.fetch_or(1 << (n % 64), Relaxed);
-        }
-        None => crate::warn::abort(c"GC_register_displacement: displacement too big"),
+    if !displacements::register(n) {
+        crate::warn::abort(c"GC_register_displacement: displacement too big");
     }
 }
 
@@ -115,10 +107,7 @@ pub unsafe extern "C" fn GC_post_incr(p: *mut *mut c_void, n: isize) -> *mut c_v
 pub extern "C" fn GC_is_valid_displacement(p: *mut c_void) -> *mut c_void {
     if let Some(o) = raw::find(p as usize) {
         let n = p as usize - o.base;
-        let registered = VALID
-            .get(n / 64)
-            .is_some_and(|w| w.load(Relaxed) >> (n % 64) & 1 != 0);
-        if n != 0 && !registered && GC_all_interior_pointers.load(Relaxed) == 0 {
+        if !displacements::is_valid(n) && GC_all_interior_pointers.load(Relaxed) == 0 {
             complain(&GC_is_valid_displacement_print_proc, p);
         }
     }

@@ -9,6 +9,7 @@ use crate::alloc::{GC_free, GC_realloc, get};
 use crate::kinds;
 use crate::print::error;
 use crate::warn;
+use dunegc::displacements;
 use dunegc::raw::{self, Kind, Object};
 
 /// What lies before the program's part.
@@ -51,7 +52,9 @@ pub extern "C" fn GC_get_debug_header_size() -> usize {
 /// # Safety
 /// `file` is null or a C string that is never changed.
 pub unsafe fn alloc(kind: Kind, size: usize, file: *const c_char, line: c_int) -> *mut c_void {
-    USED.store(true, Relaxed);
+    if !USED.swap(true, Relaxed) {
+        displacements::register(HEADER);
+    }
     // The word behind the program's part also keeps pointers just behind that inside the object.
     let total = size.saturating_add(7) & !7;
     let p = get(kind, total.saturating_add(HEADER + 8));

@@ -7,6 +7,7 @@ use crate::alloc::{get, padded};
 use crate::kinds::{kind, number};
 use crate::{startup, warn};
 use dunegc::disclaim;
+use dunegc::displacements;
 use dunegc::kinds;
 use dunegc::raw::Kind;
 
@@ -69,6 +70,7 @@ pub extern "C" fn GC_init_finalized_malloc() {
         warn::abort(c"Too many kinds");
     };
     GC_register_disclaim_proc(number(kind), Some(run_closure), 1);
+    displacements::register(8);
     FINALIZED.store(number(kind), Relaxed);
 }
 

@@ -5,8 +5,9 @@ use core::mem::transmute;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use crate::vars::GC_no_dls;
+use crate::vars::{GC_all_interior_pointers, GC_no_dls};
 use crate::{startup, threads};
+use dunegc::displacements;
 use dunegc::roots::{self, Mappings};
 
 type HasRoots = unsafe extern "C" fn(*const c_char, *mut c_void, usize) -> c_int;
@@ -80,6 +81,7 @@ pub extern "C" fn GC_register_has_static_roots_callback(f: Option<HasRoots>) {
 
 /// Before a collection, with the world running and no lock held.
 pub fn prepare() {
+    displacements::set_exact(GC_all_interior_pointers.load(Relaxed) == 0);
     roots::set_mappings(if GC_no_dls.load(Relaxed) != 0 {
         Mappings::RegisteredOnly
     } else {
