@@ -17,11 +17,10 @@ pub fn keep_past_the_end(on: bool) {
     EXTRA.store(on.into(), Relaxed);
 }
 
-/// `size` with the extra byte; of 0 and of what is too large without.
+/// `size` with the extra byte.
 #[inline(always)]
 pub fn padded(size: usize) -> usize {
-    let n = size.wrapping_add(EXTRA.load(Relaxed));
-    if size == 0 || n == 0 { size } else { n }
+    size.saturating_add(EXTRA.load(Relaxed))
 }
 
 /// An object of `kind`, zeroed if that is. What the out-of-memory function returns without memory.
