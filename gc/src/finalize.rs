@@ -157,9 +157,9 @@ pub fn forget(object: usize) {
 /// Runs what is due on the calling thread; the number that ran.
 pub fn run() -> usize {
     let mut n = 0;
-    while let Some(d) = critical::with(take) {
+    while let Some((f, object, data)) = next_due() {
         // SAFETY: the finalizer was registered for this object, which stays reachable from this frame.
-        unsafe { function(d.finalizer)(d.tagged() as *mut u8, d.data as *mut u8) };
+        unsafe { f(object, data) };
         n += 1;
     }
     n
@@ -192,6 +192,16 @@ pub fn make_all_due() -> bool {
 /// Number of objects with a finalizer that is not due.
 pub fn registered() -> usize {
     critical::with(|| TABLES.lock().finalizers.len())
+}
+
+/// Takes the next due finalizer out, for a caller that calls it: with the object and the data.
+pub fn next_due() -> Option<(Finalizer, *mut u8, *mut u8)> {
+    let d = critical::with(take)?;
+    Some((
+        function(d.finalizer),
+        d.tagged() as *mut u8,
+        d.data as *mut u8,
+    ))
 }
 
 fn take() -> Option<Due> {

@@ -5,7 +5,7 @@ use core::mem::transmute;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use crate::vars::GC_dont_gc;
-use crate::{params, startup};
+use crate::{finalize, params, startup};
 use dunegc::{cycle, raw};
 
 type StopFunc = unsafe extern "C" fn() -> c_int;
@@ -35,20 +35,55 @@ pub fn collect() -> bool {
     done
 }
 
-/// A full collection; then due finalizers run, unless on demand only.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_gcollect() {
-    collect();
-    if params::GC_get_force_unmap_on_gcollect() != 0 {
-        raw::trim(0);
-    }
+/// [`GC_gcollect`] but for the finalizers: true if some are to run.
+extern "C" fn gcollect() -> bool {
+    finalize::deferring(|| {
+        collect();
+        if params::GC_get_force_unmap_on_gcollect() != 0 {
+            raw::trim(0);
+        }
+    })
 }
 
-/// As [`GC_gcollect`]; memory goes back to the system at once.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_gcollect_and_unmap() {
-    collect();
-    raw::trim(0);
+extern "C" fn gcollect_and_unmap() -> bool {
+    finalize::deferring(|| {
+        collect();
+        raw::trim(0);
+    })
+}
+
+macro_rules! collections {
+    ($($(#[$doc:meta])* $name:ident $work:ident;)*) => { $(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// The finalizers may be called. C++ exceptions may leave them.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "sub rsp, 8",
+                ".cfi_adjust_cfa_offset 8",
+                "call {work}",
+                "add rsp, 8",
+                ".cfi_adjust_cfa_offset -8",
+                "test al, al",
+                "jne {finalizers}",
+                "ret",
+                ".cfi_endproc",
+                work = sym $work,
+                finalizers = sym finalize::GC_invoke_finalizers,
+            )
+        }
+    )* };
+}
+
+collections! {
+    /// A full collection; then due finalizers run, unless on demand only.
+    GC_gcollect gcollect;
+    /// As [`GC_gcollect`]; memory goes back to the system at once.
+    GC_gcollect_and_unmap gcollect_and_unmap;
 }
 
 /// A collection that `stop` can prevent by returning non-zero before it begins. 1 if it took place.

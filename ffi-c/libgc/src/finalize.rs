@@ -1,5 +1,6 @@
 //! Finalizers.
 
+use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::mem::transmute;
 use core::ptr;
@@ -14,6 +15,27 @@ type Notifier = unsafe extern "C" fn();
 
 /// A thread runs due finalizers as part of an allocation or collection.
 static RUNNING: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    /// Whether finalizers that become due wait until the calling function has returned to its caller's frame.
+    static DEFERRED: Cell<Deferred> = const { Cell::new(Deferred::No) };
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deferred {
+    No,
+    /// They wait.
+    Wait,
+    /// They wait, and some are due.
+    Due,
+}
+
+/// Calls `f`; true if finalizers became due meanwhile which the caller has to run.
+pub fn deferring(f: impl FnOnce()) -> bool {
+    DEFERRED.set(Deferred::Wait);
+    f();
+    DEFERRED.replace(Deferred::No) == Deferred::Due
+}
+
 /// Number of the collection that was last notified of.
 static NOTIFIED: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -25,7 +47,9 @@ pub fn start() {
 /// A collection left finalizers due, and the world runs: they run here, or the program is told.
 fn due() {
     if GC_finalize_on_demand.load(Ordering::Relaxed) == 0 {
-        if !RUNNING.swap(true, Ordering::Acquire) {
+        if DEFERRED.get() != Deferred::No {
+            DEFERRED.set(Deferred::Due);
+        } else if !RUNNING.swap(true, Ordering::Acquire) {
             raw::run_finalizers();
             RUNNING.store(false, Ordering::Release);
         }
@@ -137,10 +161,65 @@ fn awaited(object: usize) {
     }
 }
 
-/// Runs what is due on the calling thread; the number that ran.
+/// A due finalizer, for the machine code below.
+#[repr(C)]
+struct Call {
+    f: Option<Finalizer>,
+    object: *mut u8,
+    data: *mut u8,
+}
+
+/// Fills `*call`; false if nothing is due.
+unsafe extern "C" fn next(call: *mut Call) -> bool {
+    let due = finalize::next_due();
+    if let Some((f, object, data)) = due {
+        let filled = Call {
+            f: Some(f),
+            object,
+            data,
+        };
+        // SAFETY: a place on the caller's stack.
+        unsafe { call.write(filled) };
+    }
+    due.is_some()
+}
+
+/// Runs what is due on the calling thread; the number that ran. C++ exceptions may leave it: there is no frame of Rust between the
+/// finalizer and the caller.
+///
+/// # Safety
+/// The finalizers may be called.
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub extern "C" fn GC_invoke_finalizers() -> c_int {
-    raw::run_finalizers() as c_int
+pub unsafe extern "C" fn GC_invoke_finalizers() -> c_int {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
+        "sub rsp, 32",
+        ".cfi_adjust_cfa_offset 32",
+        "xor ebx, ebx",
+        "2:",
+        "mov rdi, rsp",
+        "call {next}",
+        "test al, al",
+        "je 3f",
+        "mov rdi, [rsp + 8]",
+        "mov rsi, [rsp + 16]",
+        "call [rsp]",
+        "inc ebx",
+        "jmp 2b",
+        "3:",
+        "mov eax, ebx",
+        "add rsp, 32",
+        ".cfi_adjust_cfa_offset -32",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        "ret",
+        ".cfi_endproc",
+        next = sym next,
+    )
 }
 
 /// Non-zero if finalizers are due.

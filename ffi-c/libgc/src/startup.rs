@@ -72,7 +72,7 @@ unsafe extern "C" fn after_fork_in_child() {
 extern "C" fn destructor() {
     if is_started() {
         if vars::GC_find_leak.load(Ordering::Relaxed) != 0 {
-            collect::GC_gcollect();
+            collect::collect();
         }
         stats::report_at_exit();
         trace::finish();
