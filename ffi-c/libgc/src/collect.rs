@@ -155,24 +155,49 @@ pub extern "C" fn GC_is_disabled() -> c_int {
     (GC_dont_gc.load(Relaxed) != 0).into()
 }
 
+/// True if that is to be undone: called from inside such a function, or from a collection's callback, it is held already.
+extern "C" fn hold() -> bool {
+    startup::first_use();
+    cycle::hold()
+}
+
+extern "C" fn release() {
+    cycle::release();
+}
+
 /// Calls `f(data)` while no collection runs, so that a hidden pointer can be revealed. `f` may allocate, but not collect.
 ///
 /// # Safety
 /// `f` may be called with `data`.
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_call_with_alloc_lock(
-    f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
-    data: *mut c_void,
+    _f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
+    _data: *mut c_void,
 ) -> *mut c_void {
-    startup::first_use();
-    // Called from inside such a function, or from a collection's callback, it is held already.
-    let held = cycle::hold();
-    // SAFETY: by the caller's contract.
-    let result = unsafe { f(data) };
-    if held {
-        cycle::release();
-    }
-    result
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "sub rsp, 24",
+        ".cfi_adjust_cfa_offset 24",
+        "mov [rsp], rdi",
+        "mov [rsp + 8], rsi",
+        "call {hold}",
+        "mov [rsp + 16], al",
+        "mov rdi, [rsp + 8]",
+        "call [rsp]",
+        "cmp byte ptr [rsp + 16], 0",
+        "je 2f",
+        "mov [rsp], rax",
+        "call {release}",
+        "mov rax, [rsp]",
+        "2:",
+        "add rsp, 24",
+        ".cfi_adjust_cfa_offset -24",
+        "ret",
+        ".cfi_endproc",
+        hold = sym hold,
+        release = sym release,
+    )
 }
 
 /// From here on no collection runs, until [`GC_alloc_unlock`].

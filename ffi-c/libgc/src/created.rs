@@ -4,6 +4,7 @@ use core::ffi::{c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 use crate::{startup, threads};
 use dunegc::raw::{self, Kind};
@@ -84,19 +85,73 @@ fn ended(result: *mut c_void) {
     }
 }
 
-unsafe extern "C" fn run(thread: *mut c_void) -> *mut c_void {
-    let own = thread.cast::<Thread>();
+/// For the machine code below.
+#[repr(C)]
+struct Call {
+    start: Start,
+    argument: *mut c_void,
+}
+
+/// The new thread begins: what it is to call.
+unsafe extern "C" fn begin(own: *mut Thread, call: *mut Call) {
     OWN.set(own);
     threads::register();
-    // SAFETY: the entry was made for this thread; start and argument do not change.
+    watch_end(own);
+    // SAFETY: the entry was made for this thread; start and argument do not change. The place is on the caller's stack.
     unsafe {
-        {
-            let _list = THREADS.lock();
-            (*own).id = libc::pthread_self();
-        }
-        let result = ((*own).start)((*own).argument);
-        ended(result);
-        result
+        let _list = THREADS.lock();
+        (*own).id = libc::pthread_self();
+        call.write(Call {
+            start: (*own).start,
+            argument: (*own).argument,
+        });
+    }
+}
+
+/// Its start function has returned.
+extern "C" fn end(result: *mut c_void) -> *mut c_void {
+    ended(result);
+    result
+}
+
+/// What a new thread runs. The end of a thread by `pthread_exit` or a cancellation unwinds its stack: there is no frame of Rust below
+/// the start function.
+#[unsafe(naked)]
+unsafe extern "C" fn run(_own: *mut c_void) -> *mut c_void {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "sub rsp, 24",
+        ".cfi_adjust_cfa_offset 24",
+        "mov rsi, rsp",
+        "call {begin}",
+        "mov rdi, [rsp + 8]",
+        "call [rsp]",
+        "mov rdi, rax",
+        "call {end}",
+        "add rsp, 24",
+        ".cfi_adjust_cfa_offset -24",
+        "ret",
+        ".cfi_endproc",
+        begin = sym begin,
+        end = sym end,
+    )
+}
+
+/// Has [`ended`] called when the thread ends otherwise than by returning.
+fn watch_end(own: *mut Thread) {
+    extern "C" fn gone(_: *mut c_void) {
+        ended(ptr::null_mut());
+    }
+    static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+    let key = KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: a valid place; the destructor has the right type.
+        let made = unsafe { libc::pthread_key_create(&mut key, Some(gone)) } == 0;
+        made.then_some(key)
+    });
+    if let Some(key) = *key {
+        // SAFETY: the key exists.
+        unsafe { libc::pthread_setspecific(key, own.cast()) };
     }
 }
 
@@ -225,19 +280,28 @@ pub unsafe extern "C" fn GC_pthread_detach(thread: libc::pthread_t) -> c_int {
     unsafe { libc::pthread_detach(thread) }
 }
 
+extern "C" fn exits(result: *mut c_void) {
+    ended(result);
+}
+
 /// `pthread_exit`.
 ///
 /// # Safety
 /// As there.
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn GC_pthread_exit(result: *mut c_void) -> ! {
-    ended(result);
-    // SAFETY: by the caller's contract.
-    unsafe { pthread_exit(result) }
-}
-
-unsafe extern "C-unwind" {
-    fn pthread_exit(result: *mut c_void) -> !;
+pub unsafe extern "C" fn GC_pthread_exit(_result: *mut c_void) -> ! {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        "call {exits}",
+        "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
+        "jmp pthread_exit@PLT",
+        ".cfi_endproc",
+        exits = sym exits,
+    )
 }
 
 /// `pthread_cancel`.

@@ -165,46 +165,62 @@ pub unsafe extern "C" fn GC_set_stackbottom(_handle: *mut c_void, base: *const S
     BOTTOM.set(unsafe { (*base).mem_base } as usize);
 }
 
-/// Calls `f(data)`: blocking calls need no announcement, the thread is stopped in them.
-///
-/// # Safety
-/// `f` may be called with `data`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_do_blocking(
-    f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
-    data: *mut c_void,
-) -> *mut c_void {
-    // SAFETY: by the caller's contract.
-    unsafe { f(data) }
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident;)*) => { $(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// `f` may be called with `data`. It may be left by an exception, or by the end of the thread.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(
+            _f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
+            _data: *mut c_void,
+        ) -> *mut c_void {
+            core::arch::naked_asm!("mov rax, rdi", "mov rdi, rsi", "jmp rax")
+        }
+    )* };
 }
 
-/// Calls `f(data)`, as [`GC_do_blocking`].
-///
-/// # Safety
-/// `f` may be called with `data`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_call_with_gc_active(
-    f: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
-    data: *mut c_void,
-) -> *mut c_void {
-    // SAFETY: by the caller's contract.
-    unsafe { f(data) }
+calls! {
+    /// Calls `f(data)`: blocking calls need no announcement, the thread is stopped in them.
+    GC_do_blocking;
+    /// Calls `f(data)`, as [`GC_do_blocking`].
+    GC_call_with_gc_active;
+}
+
+unsafe extern "C" fn fill_base(base: *mut StackBase) {
+    // SAFETY: a place on the caller's stack.
+    unsafe { (*base).mem_base = stack().map_or(ptr::null_mut(), |(_, hi)| hi as *mut c_void) };
 }
 
 /// `f(base, data)` with the calling thread's stack base.
 ///
 /// # Safety
-/// `f` may be called with `data`.
+/// `f` may be called with `data`. It may be left by an exception, or by the end of the thread.
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_call_with_stack_base(
-    f: unsafe extern "C" fn(*mut StackBase, *mut c_void) -> *mut c_void,
-    data: *mut c_void,
+    _f: unsafe extern "C" fn(*mut StackBase, *mut c_void) -> *mut c_void,
+    _data: *mut c_void,
 ) -> *mut c_void {
-    let mut base = StackBase {
-        mem_base: stack().map_or(ptr::null_mut(), |(_, hi)| hi as *mut c_void),
-    };
-    // SAFETY: a place on this stack; the function by the caller's contract.
-    unsafe { f(&mut base, data) }
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "sub rsp, 24",
+        ".cfi_adjust_cfa_offset 24",
+        "mov [rsp + 8], rdi",
+        "mov [rsp + 16], rsi",
+        "mov rdi, rsp",
+        "call {fill}",
+        "mov rdi, rsp",
+        "mov rsi, [rsp + 16]",
+        "call [rsp + 8]",
+        "add rsp, 24",
+        ".cfi_adjust_cfa_offset -24",
+        "ret",
+        ".cfi_endproc",
+        fill = sym fill_base,
+    )
 }
 
 /// `pthread_sigmask`, which never blocks the signal that stops threads.
