@@ -83,13 +83,13 @@ pub fn set_procedure(number: usize, f: Procedure) -> bool {
         PROCEDURE[number].store(f as usize, Relaxed);
         STOPPED_ONLY.store(true, Release);
     };
-    cycle::without_generations(set).is_ok()
+    cycle::exclusively(set).is_some()
 }
 
 /// Makes a kind. With `growing`, the size of the object is added to the descriptor, which then is a length. `None` when there are
 /// [`KINDS`] already.
 pub fn new(descriptor: usize, growing: bool, zeroed: bool) -> Option<Kind> {
-    let made = cycle::without_collections(|| {
+    let made = cycle::exclusively(|| {
         let i = COUNT.load(Relaxed);
         if i == KINDS {
             return None;
@@ -100,12 +100,12 @@ pub fn new(descriptor: usize, growing: bool, zeroed: bool) -> Option<Kind> {
         COUNT.store(i + 1, Release);
         Some(Kind::from_index(i))
     });
-    made.ok().flatten()
+    made.flatten()
 }
 
 /// Registers a procedure; its number. `None` when there are too many already. From here on collections stop the world.
 pub fn new_procedure(f: Procedure) -> Option<usize> {
-    let number = cycle::without_generations(|| {
+    let number = cycle::exclusively(|| {
         let i = PROCEDURE_COUNT.load(Relaxed);
         if i == ARRAY {
             return None;
@@ -115,7 +115,7 @@ pub fn new_procedure(f: Procedure) -> Option<usize> {
         PROCEDURE_COUNT.store(i + 1, Release);
         Some(i)
     });
-    number.ok().flatten()
+    number.flatten()
 }
 
 /// A descriptor that calls procedure `number` with `argument`.

@@ -176,13 +176,12 @@ pub(crate) fn alone(f: impl FnOnce()) {
     });
 }
 
-/// As [`without_collections`]; what marks there are is forgotten, so that the next collection begins from nothing.
-pub(crate) fn without_generations<R>(f: impl FnOnce() -> R) -> Result<R, CollectError> {
-    heap::init();
-    with_cycle(false, |c| {
-        c.generations.forget();
-        Ok(f())
-    })
+/// As [`without_collections`], also for a thread that [`hold`]s them off already. `None` in a collection's callback.
+pub(crate) fn exclusively<R>(f: impl FnOnce() -> R) -> Option<R> {
+    if is_held() && HELD.load(Relaxed) {
+        return Some(f());
+    }
+    without_collections(f).ok()
 }
 
 /// From here on no collection runs or starts, until [`release`]; the calling thread's own give [`CollectError::Busy`]. False if
