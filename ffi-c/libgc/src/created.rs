@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::cell::Cell;
 use std::sync::OnceLock;
 
@@ -18,6 +18,8 @@ struct Thread {
     start: Start,
     argument: *mut c_void,
     result: *mut c_void,
+    /// Of this entry alone: a later one can lie at the same address.
+    serial: u64,
     /// 0 until it runs.
     id: libc::pthread_t,
     detached: bool,
@@ -177,6 +179,8 @@ pub unsafe extern "C" fn GC_pthread_create(
     if own.is_null() {
         return libc::EAGAIN;
     }
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    let serial = SERIAL.fetch_add(1, Relaxed);
     let mut list = THREADS.lock();
     // SAFETY: a fresh object of the right size; listed with the lock held.
     unsafe {
@@ -185,6 +189,7 @@ pub unsafe extern "C" fn GC_pthread_create(
             start,
             argument,
             result: ptr::null_mut(),
+            serial,
             id: 0,
             detached: state == libc::PTHREAD_CREATE_DETACHED,
             ended: false,
@@ -203,7 +208,7 @@ pub unsafe extern "C" fn GC_pthread_create(
             let _ = raw::free(own.cast());
         } else {
             let mut t = list.0;
-            while !t.is_null() && t != own {
+            while !t.is_null() && (*t).serial != serial {
                 t = (*t).next;
             }
             if !t.is_null() {
