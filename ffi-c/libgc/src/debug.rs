@@ -95,6 +95,22 @@ pub fn is_debug(o: &Object) -> bool {
     header(o).is_some_and(|h| unsafe { (*h).mark } == START ^ (o.base + HEADER))
 }
 
+/// Whether a debug object lives there, one of its two marks written over at most.
+fn was_debug(o: &Object) -> bool {
+    is_debug(o)
+        || header(o).is_some_and(|h| {
+            // SAFETY: as in `is_debug`; the word behind is looked at only if it lies in the object.
+            unsafe {
+                let end = end_word(o.base + HEADER, (*h).size);
+                (*h).mark != FREED
+                    && (end as usize)
+                        .checked_add(8)
+                        .is_some_and(|e| e <= o.base + o.size)
+                    && end.read() == END ^ (o.base + HEADER)
+            }
+        })
+}
+
 /// First address that was written over although it is not the program's part.
 fn smashed(o: &Object) -> Option<usize> {
     let h = header(o)?;
@@ -116,7 +132,7 @@ fn smashed(o: &Object) -> Option<usize> {
 pub fn check_all() {
     let mut n = 0;
     dunegc::disclaim::each_object(&mut |o| {
-        if is_debug(&o)
+        if was_debug(&o)
             && let Some(at) = smashed(&o)
         {
             if n == 0 {
@@ -142,7 +158,7 @@ impl fmt::Display for Described {
         let user = o.base + HEADER;
         match header(o) {
             // SAFETY: a debug object's header.
-            Some(h) if is_debug(o) => unsafe {
+            Some(h) if was_debug(o) => unsafe {
                 write!(
                     f,
                     "{user:#x} ({}:{}, sz= {})",
@@ -275,7 +291,7 @@ pub unsafe extern "C" fn GC_debug_free(p: *mut c_void) {
             "GC_debug_free called on pointer {:#x} w/o debugging info\n",
             p as usize
         ));
-    } else if at_start && !is_debug(&o) {
+    } else if at_start && !was_debug(&o) {
         // SAFETY: the object has a header, as it is longer than one.
         let freed = unsafe { (*(o.base as *const Header)).mark } == FREED;
         error(format_args!(

@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, c_ulong, c_void};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::debug::{self, Text};
-use crate::print::{error, line};
+use crate::print::{error, error_text, line};
 use crate::vars::GC_find_leak;
 use crate::{env, kinds, warn};
 use dunegc::raw::{self, Kind, Object};
@@ -60,6 +60,29 @@ pub extern "C" fn GC_dump_finalization() {
         finalize::registered(),
         raw::finalizers_pending().load(Relaxed)
     ));
+}
+
+/// Prints `/proc/self/maps` on standard error.
+pub fn address_map() {
+    error_text(b"---------- Begin address map ----------\n");
+    // SAFETY: a C string; the buffer is as long as said; the descriptor is this function's own.
+    unsafe {
+        let fd = libc::open(
+            c"/proc/self/maps".as_ptr(),
+            libc::O_RDONLY | libc::O_CLOEXEC,
+        );
+        if fd >= 0 {
+            let mut text = [0u8; 4096];
+            loop {
+                match libc::read(fd, text.as_mut_ptr().cast(), text.len()) {
+                    n if n > 0 => error_text(&text[..n as usize]),
+                    _ => break,
+                }
+            }
+            libc::close(fd);
+        }
+    }
+    error_text(b"---------- End address map ----------\n");
 }
 
 /// Has leaks looked for if the program's variable says so.

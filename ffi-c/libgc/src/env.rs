@@ -8,6 +8,7 @@ use dunegc::config::Config;
 use dunegc::message;
 
 static DUMP: AtomicBool = AtomicBool::new(false);
+static ADDRESS_MAP: AtomicBool = AtomicBool::new(false);
 static ABORT_ON_LEAK: AtomicBool = AtomicBool::new(false);
 static LOOP_ON_ABORT: AtomicBool = AtomicBool::new(false);
 
@@ -21,6 +22,11 @@ pub fn initial_heap() -> usize {
 /// A dump is wanted after each collection.
 pub fn dumps_regularly() -> bool {
     DUMP.load(Relaxed)
+}
+
+/// The process's mappings are to be printed after each collection.
+pub fn prints_address_map() -> bool {
+    ADDRESS_MAP.load(Relaxed)
 }
 
 /// The program is to be ended when a leak is found.
@@ -100,6 +106,7 @@ pub fn read() {
         vars::GC_full_freq.store(n as i32, Relaxed);
     }
     DUMP.store(is_set(c"GC_DUMP_REGULARLY"), Relaxed);
+    ADDRESS_MAP.store(is_set(c"GC_PRINT_ADDRESS_MAP"), Relaxed);
     ABORT_ON_LEAK.store(is_set(c"GC_ABORT_ON_LEAK"), Relaxed);
     LOOP_ON_ABORT.store(is_set(c"GC_LOOP_ON_ABORT"), Relaxed);
 }

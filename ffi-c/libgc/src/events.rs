@@ -93,6 +93,9 @@ fn event(e: Event, world: Option<&StoppedWorld>) {
     if e == Event::End && crate::env::dumps_regularly() {
         crate::dump::GC_dump();
     }
+    if e == Event::End && crate::env::prints_address_map() {
+        crate::dump::address_map();
+    }
     if e == Event::BeforeResume {
         threads(THREAD_UNSUSPENDED);
     }

@@ -125,11 +125,12 @@ pub extern "C" fn GC_get_thr_restart_signal() -> c_int {
     RESTART.load(Relaxed) as c_int
 }
 
-/// Has collections run beside the program, unless `GC_DISABLE_INCREMENTAL` is set.
+/// Has collections run beside the program, unless `GC_DISABLE_INCREMENTAL` is set or leaks are looked for.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_enable_incremental() {
     startup::first_use();
-    if !config::get().concurrent && !env::disables_incremental() {
+    let finds_leaks = vars::GC_find_leak.load(Relaxed) != 0;
+    if !config::get().concurrent && !env::disables_incremental() && !finds_leaks {
         configure("GC_enable_incremental", |b| b.concurrent(true));
     }
 }

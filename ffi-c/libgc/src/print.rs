@@ -38,6 +38,12 @@ pub fn error(text: fmt::Arguments<'_>) {
     write_to(ERRORS.load(Relaxed), text);
 }
 
+/// Text of any length among the error messages.
+pub fn error_text(text: &[u8]) {
+    // SAFETY: the bytes are initialised.
+    unsafe { libc::write(ERRORS.load(Relaxed), text.as_ptr().cast(), text.len()) };
+}
+
 /// A line of a dump.
 pub fn line(text: fmt::Arguments<'_>) {
     write_to(OUTPUT.load(Relaxed), format_args!("{text}\n"));

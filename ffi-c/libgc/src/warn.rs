@@ -130,10 +130,12 @@ pub extern "C" fn GC_get_abort_func() -> Abort {
     unsafe { transmute::<*mut c_void, Abort>(f) }
 }
 
-/// An out-of-memory function that never returns can call this: prints a message and exits.
+/// An out-of-memory function that never returns can call this: prints a message, calls the abort function with null, and exits.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_abort_on_oom() {
     message!("insufficient memory for the allocation");
+    // SAFETY: the program's function, called as documented; the own one ignores null.
+    unsafe { GC_get_abort_func()(core::ptr::null()) };
     // SAFETY: exit may be called by any thread.
     unsafe { libc::exit(1) };
 }
