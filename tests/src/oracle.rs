@@ -110,7 +110,7 @@ impl Oracle {
         let mut run = Run::new(program)
             .args(&self.args)
             .dir(workspace().join("tests/c/libgc"))
-            .env("DUNEGC_TEST_BIN", target().join("dunegc-tests/bin"))
+            .env("LIBGC_TEST_BIN", target().join("dunegc-tests/bin"))
             .limit(self.limit);
         for (name, value) in &self.env {
             run = run.env(name, value);

@@ -1,8 +1,48 @@
-//! Objects under the Boehm interface: allocation, kinds, described layouts, interior pointers, C++.
+//! Objects under the Boehm interface: allocation, kinds, described layouts, interior pointers, figures, C++.
 
 use dunegc_tests::oracle;
 
 #[test]
+fn allocation() {
+    oracle("alloc.c").same();
+}
+
+#[test]
+fn kinds_and_mark_procedures() {
+    oracle("kinds.c").same();
+}
+
+#[test]
+fn described_layouts() {
+    oracle("typed.c").same();
+}
+
+#[test]
+fn descriptors_behind_the_first_word() {
+    oracle("gcj.c").same();
+}
+
+#[test]
+fn displacements() {
+    oracle("displacements.c").same();
+}
+
+#[test]
 fn interior_pointers() {
     oracle("interior.c").same();
+}
+
+#[test]
+fn inline_allocation() {
+    oracle("inline.c").same();
+}
+
+#[test]
+fn figures() {
+    oracle("numbers.c").same();
+}
+
+#[test]
+fn cxx() {
+    oracle("cxx.cpp").same();
 }

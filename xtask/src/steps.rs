@@ -140,7 +140,14 @@ const PROCESS_TESTS: &[&str] = &[
 ];
 /// Behind the step `libgc`; those that run the library come again in the step `paranoid`.
 const LIBGC_TESTS: &[&str] = &["libgc_headers", "libgc_install"];
-const LIBGC_LIBRARY_TESTS: &[&str] = &["libgc_objects", "libgc_programs"];
+const LIBGC_LIBRARY_TESTS: &[&str] = &[
+    "libgc_objects",
+    "libgc_finalization",
+    "libgc_threads",
+    "libgc_settings",
+    "libgc_programs",
+    "libgc_languages",
+];
 
 /// Runs the chosen steps to the end (or to the first failure) and sums up.
 pub fn test(context: &Context, only: &[String], list: bool, fail_fast: bool) -> Result<()> {
@@ -338,7 +345,22 @@ fn concurrent(context: &Context) -> Result<Outcome> {
         "leaks",
         "memory_return",
     ];
-    with_other_collections(context, &suites, "DUNEGC_TEST_CONCURRENT")
+    with_other_collections(context, &suites, "DUNEGC_TEST_CONCURRENT")?;
+    let library = paranoid_library(context)?;
+    let suites = [
+        "libgc_objects",
+        "libgc_finalization",
+        "libgc_threads",
+        "libgc_languages",
+    ];
+    let settings = [
+        (
+            "DUNEGC_LIBGC_DIR",
+            library.trim_end_matches("/libdunegc.so"),
+        ),
+        ("DUNEGC_TEST_CONCURRENT", "1"),
+    ];
+    whole_system(context, &suites, &settings)
 }
 
 fn generational(context: &Context) -> Result<Outcome> {

@@ -32,7 +32,7 @@ int main(int argc, char **argv)
     char path[4096];
     (void)argc;
     (void)argv;
-    snprintf(path, sizeof path, "%s/libgc-library.so", getenv("DUNEGC_TEST_BIN"));
+    snprintf(path, sizeof path, "%s/libgc-library.so", getenv("LIBGC_TEST_BIN"));
     GC_INIT();
     void *library = dlopen(path, RTLD_NOW);
     if (!library) {

@@ -78,9 +78,12 @@ int main(int argc, char **argv)
         total += nodes[i]->left ? sum(nodes[i]->left) : 0;
     say("total: %ld", total);
     int steps = 0;
-    while (GC_collect_a_little() && steps < 1000000)
+    while (GC_collect_a_little() && steps < 200000) {
         steps++;
-    say("ends: %d", steps < 1000000);
+        if (steps > 1000)
+            usleep(100);
+    }
+    say("ends: %d", steps < 200000);
     memset(nodes, 0, sizeof nodes);
     GC_gcollect();
     say("collections: %d", GC_get_gc_no() > 0);

@@ -1,0 +1,152 @@
+;; A Scheme workload: lists, strings, hash tables, bignums, continuations, weak tables, guardians, threads, records, ports, eval.
+;; What it prints depends on nothing but its arguments.
+(use-modules (srfi srfi-1) (srfi srfi-9) (srfi srfi-43) (ice-9 threads) (ice-9 match) (ice-9 format)
+             (ice-9 rdelim) (ice-9 vlist) (ice-9 control) (rnrs bytevectors))
+
+(define scale (string->number (cadr (command-line))))
+(define (report name value) (format #t "~a: ~a~%" name value) (force-output))
+
+(define-record-type point (make-point x y tags) point? (x point-x set-point-x!) (y point-y) (tags point-tags))
+
+(define (lists)
+  (let loop ((i 0) (sum 0))
+    (if (= i (* 20 scale))
+        sum
+        (let* ((l (iota 1000 i))
+               (m (map (lambda (x) (* x x)) (filter even? l)))
+               (r (fold + 0 (reverse (append m (list-copy l))))))
+          (loop (+ i 1) (+ sum r))))))
+
+(define (strings)
+  (let ((out (open-output-string)))
+    (do ((i 0 (+ i 1))) ((= i (* 200 scale)))
+      (write (list i (string-append "text " (number->string i 16)) (string->symbol (format #f "sym-~a" (modulo i 97)))) out)
+      (newline out))
+    (let* ((text (get-output-string out))
+           (in (open-input-string text)))
+      (let loop ((n 0) (sum 0))
+        (let ((datum (read in)))
+          (if (eof-object? datum)
+              (list n sum (string-length text) (string-hash (string-upcase text) 1000003))
+              (loop (+ n 1) (+ sum (string-length (cadr datum))))))))))
+
+(define (hashes)
+  (let ((table (make-hash-table)) (vtable (alist->vhash '())))
+    (do ((i 0 (+ i 1))) ((= i (* 2000 scale)))
+      (hash-set! table (format #f "key ~a" (modulo (* i 7919) 10007)) (list i (* i i)))
+      (when (= 0 (modulo i 3)) (hash-remove! table (format #f "key ~a" (modulo i 10007))))
+      (set! vtable (vhash-cons (modulo i 101) i vtable)))
+    (list (hash-count (const #t) table)
+          (hash-fold (lambda (k v sum) (+ sum (car v))) 0 table)
+          (vhash-fold (lambda (k v sum) (+ sum k v)) 0 vtable))))
+
+(define (bignums)
+  (define (factorial n) (if (= n 0) 1 (* n (factorial (- n 1)))))
+  (define (fibonacci n) (let loop ((a 0) (b 1) (i 0)) (if (= i n) a (loop b (+ a b) (+ i 1)))))
+  (let ((f (factorial (* 100 scale))) (g (fibonacci (* 500 scale))))
+    (list (string-length (number->string f)) (modulo g 1000000007) (modulo (quotient f (expt 7 200)) 998244353)
+          (exact->inexact (/ (factorial 60) (factorial 57))) (gcd f g) (modulo-expt 3 (* 1000 scale) 1000000007))))
+
+(define (continuations)
+  ;; Generators by re-entered continuations, and escapes from deep recursion.
+  (define (generator l)
+    (define return #f)
+    (define (resume)
+      (for-each (lambda (x) (call/cc (lambda (next) (set! resume (lambda () (next #f))) (return x)))) l)
+      (return 'done))
+    (lambda () (call/cc (lambda (r) (set! return r) (resume)))))
+  (let ((g (generator (iota (* 50 scale)))))
+    (let loop ((sum 0) (escapes 0))
+      (let ((x (g)))
+        (if (eq? x 'done)
+            (list sum escapes)
+            (loop (+ sum x)
+                  (+ escapes (call/ec (lambda (k) (let deep ((n 200)) (if (= n 0) (k 1) (+ 1 (deep (- n 1))))))))))))))
+
+(define (prompts)
+  (let ((tag (make-prompt-tag)))
+    (let loop ((i 0) (sum 0))
+      (if (= i (* 200 scale))
+          sum
+          (loop (+ i 1)
+                (call-with-prompt tag
+                  (lambda () (let deep ((n (modulo i 50))) (if (= n 0) (abort-to-prompt tag i) (+ 1 (deep (- n 1))))))
+                  (lambda (k value) (+ sum (k (list-length (iota (modulo value 10))))))))))))
+(define list-length length)
+
+(define (weak)
+  (let ((table (make-weak-key-hash-table)) (by-number (make-weak-value-hash-table)) (kept '()))
+    (do ((i 0 (+ i 1))) ((= i (* 500 scale)))
+      (let ((key (list i)))
+        (hashq-set! table key (make-point i (- i) '()))
+        (hashq-set! by-number i key)
+        (when (= 0 (modulo i 10)) (set! kept (cons key kept)))))
+    (gc) (gc)
+    ;; Keys that are kept still have their values; some of the others are gone.
+    (list (every (lambda (key) (= (point-x (hashq-ref table key)) (car key))) kept)
+          (every (lambda (key) (eq? (hashq-ref by-number (car key)) key)) kept)
+          (< (hash-fold (lambda (k v n) (+ n 1)) 0 table) (* 450 scale)))))
+
+(define (guardians)
+  (let ((guardian (make-guardian)) (n (* 500 scale)))
+    (do ((i 0 (+ i 1))) ((= i n)) (guardian (vector 'guarded i)))
+    (gc) (gc)
+    (let loop ((count 0) (intact #t))
+      (let ((object (guardian)))
+        (if object
+            (loop (+ count 1) (and intact (eq? (vector-ref object 0) 'guarded)))
+            (list (> count (quotient n 2)) intact))))))
+
+(define (threads)
+  (let* ((mutex (make-mutex)) (total 0)
+         (work (lambda (n)
+                 (let loop ((i 0) (sum 0))
+                   (if (= i (* 100 scale))
+                       (begin (with-mutex mutex (set! total (+ total sum))) sum)
+                       (loop (+ i 1) (+ sum (vector-length (make-vector (+ n (modulo i 50)) i))
+                                        (string-length (make-string 20 #\x))))))))
+         (started (map (lambda (n) (call-with-new-thread (lambda () (work n)))) (iota 6)))
+         (sums (map join-thread started)))
+    (list sums (= total (apply + sums)) (par-map (lambda (x) (* x x)) (iota 20)) (future-sum))))
+(define (future-sum)
+  (apply + (n-par-map 3 (lambda (x) (apply + (iota x))) (iota 50))))
+
+(define (gc-stress)
+  ;; Structures that survive many collections, with garbage of every size between them.
+  (let ((live (make-vector 500 '())) (bytes (make-bytevector 1000 7)))
+    (do ((i 0 (+ i 1))) ((= i (* 3000 scale)))
+      (let ((at (modulo (* i 31) 500)))
+        (vector-set! live at (if (= 0 (modulo i 5)) '() (cons (make-point i at (list (make-bytevector (modulo i 300) 1))) (vector-ref live at))))
+        (when (= 0 (modulo i 500)) (gc))))
+    (list (vector-fold (lambda (i sum l) (+ sum (fold (lambda (p s) (+ s (point-x p) (bytevector-length (car (point-tags p))))) 0 l))) 0 live)
+          (bytevector-u8-ref bytes 999))))
+
+(define (evaluate)
+  ;; Code that is compiled at run time and dropped.
+  (let loop ((i 0) (sum 0))
+    (if (= i (* 2 scale))
+        sum
+        (loop (+ i 1)
+              (+ sum ((eval `(lambda (x) (let loop ((n 0) (acc x)) (if (= n 20) acc (loop (+ n 1) (+ acc n ,i))))) (current-module)) i)
+                     ((@ (system base compile) compile) `(let ((f (lambda (a b) (* a (+ b ,i))))) (f 3 4))))))))
+
+(define (match-trees)
+  (define (build n) (if (= n 0) '(leaf) `(node ,(build (- n 1)) ,n ,(build (- n 1)))))
+  (define (sum t) (match t (('leaf) 1) (('node l n r) (+ n (sum l) (sum r)))))
+  (let loop ((i 0) (total 0)) (if (= i scale) total (loop (+ i 1) (+ total (sum (build 10)))))))
+
+(define (errors)
+  (let loop ((i 0) (caught 0))
+    (if (= i (* 50 scale))
+        caught
+        (loop (+ i 1) (+ caught (catch #t (lambda () (vector-ref (vector 1 2 3) (+ 3 (modulo i 5)))) (lambda args 1)))))))
+
+(define (modulo-expt base exponent modulus)
+  (let loop ((b base) (e exponent) (acc 1))
+    (if (= e 0) acc (loop (modulo (* b b) modulus) (quotient e 2) (if (odd? e) (modulo (* acc b) modulus) acc)))))
+
+(for-each (lambda (test) (report (car test) ((cdr test))))
+          `((lists . ,lists) (strings . ,strings) (hashes . ,hashes) (bignums . ,bignums) (continuations . ,continuations)
+            (prompts . ,prompts) (weak . ,weak) (guardians . ,guardians) (threads . ,threads) (gc-stress . ,gc-stress)
+            (evaluate . ,evaluate) (match . ,match-trees) (errors . ,errors)))
+(exit 7)

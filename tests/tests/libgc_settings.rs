@@ -1,0 +1,142 @@
+//! Settings, callbacks, environment variables, debugging aids and bad input of the Boehm interface.
+
+use std::collections::BTreeMap;
+
+use dunegc_tests::oracle;
+
+#[test]
+fn settings() {
+    oracle("settings.c").same();
+}
+
+#[test]
+fn settings_that_are_compiled_in() {
+    oracle("initial.c").same();
+}
+
+#[test]
+fn callbacks() {
+    oracle("callbacks.c").same();
+}
+
+#[test]
+fn abort_on_oom() {
+    oracle("callbacks.c").arg("abort").same();
+}
+
+#[test]
+fn incremental() {
+    oracle("incremental.c").same();
+}
+
+#[test]
+fn incremental_with_manual_marks() {
+    oracle("incremental.c").arg("manual").same();
+}
+
+#[test]
+fn checks_of_pointer_arithmetic() {
+    oracle("checks.c").same();
+}
+
+#[test]
+fn bad_input() {
+    oracle("bad_input.c").same();
+}
+
+/// The source positions in a text, and whether there are many of each: their number is the collector's choice.
+fn positions(text: &str) -> String {
+    let mut found: BTreeMap<&str, usize> = BTreeMap::new();
+    for word in text.split([' ', '(', ',', ')', '\n']) {
+        if let Some((file, line)) = word.rsplit_once(':')
+            && file.ends_with(".c")
+            && line.parse::<u32>().is_ok()
+        {
+            *found.entry(word).or_default() += 1;
+        }
+    }
+    found
+        .iter()
+        .map(|(position, count)| {
+            let many = if *count > 5 { "often" } else { "seldom" };
+            format!("{position} {many}\n")
+        })
+        .collect()
+}
+
+#[test]
+fn leaks() {
+    oracle("leaks.c").stderr(positions).same();
+}
+
+#[test]
+fn leaks_by_environment() {
+    oracle("leaks.c")
+        .env("GC_FIND_LEAK", "1")
+        .stderr(positions)
+        .same();
+}
+
+#[test]
+fn leak_detector() {
+    oracle("leak_detector.c").stderr(positions).same();
+}
+
+#[test]
+fn debugging_allocators() {
+    oracle("debug.c").stderr(positions).same();
+}
+
+#[test]
+fn smashed_objects() {
+    for what in ["0", "1", "2", "collect"] {
+        oracle("debug.c").arg(what).stderr(positions).same();
+    }
+}
+
+#[test]
+fn environment() {
+    oracle("environment.c").same();
+    for (name, value) in [
+        ("GC_INITIAL_HEAP_SIZE", "32000000"),
+        ("GC_INITIAL_HEAP_SIZE", "40M"),
+        ("GC_INITIAL_HEAP_SIZE", "32768k"),
+        ("GC_MAXIMUM_HEAP_SIZE", "20M"),
+        ("GC_MAXIMUM_HEAP_SIZE", "1G"),
+        ("GC_FREE_SPACE_DIVISOR", "7"),
+        ("GC_FULL_FREQUENCY", "3"),
+        ("GC_PAUSE_TIME_TARGET", "12"),
+        ("GC_DONT_GC", "1"),
+        ("GC_MARKERS", "1"),
+        ("GC_NPROCS", "1"),
+        ("GC_ALL_INTERIOR_POINTERS", "1"),
+        ("GC_FIND_LEAK", "1"),
+        ("GC_ENABLE_INCREMENTAL", "1"),
+        ("GC_DISABLE_INCREMENTAL", "1"),
+        ("GC_FORCE_UNMAP_ON_GCOLLECT", "1"),
+        ("GC_USE_ENTIRE_HEAP", "1"),
+        ("GC_RETRY_SIGNALS", "1"),
+        ("GC_UNMAP_THRESHOLD", "2"),
+        ("GC_LARGE_ALLOC_WARN_INTERVAL", "1"),
+        ("GC_NO_BLACKLIST_WARNING", "1"),
+        ("GC_IGNORE_GCJ_INFO", "1"),
+        ("GC_LOG_FILE", "/dev/null"),
+    ] {
+        oracle("environment.c").env(name, value).same();
+    }
+}
+
+/// Variables that ask for reports: there are some, and the program does what it does without.
+#[test]
+fn reports_by_environment() {
+    fn some(text: &str) -> String {
+        format!("some: {}", !text.is_empty())
+    }
+    for name in [
+        "GC_PRINT_STATS",
+        "GC_PRINT_VERBOSE_STATS",
+        "GC_PRINT_ADDRESS_MAP",
+    ] {
+        oracle("environment.c").env(name, "1").stderr(some).same();
+    }
+}

@@ -1,0 +1,66 @@
+//! Roots, stacks, threads and processes under the Boehm interface.
+
+use dunegc_tests::{compile_shared, oracle};
+
+#[test]
+fn roots() {
+    oracle("roots.c").same();
+}
+
+#[test]
+fn data_of_a_loaded_library() {
+    compile_shared("libgc/library", "libgc-library.so", &[]);
+    oracle("dlopen.c").same();
+}
+
+#[test]
+fn coroutines() {
+    oracle("coroutines.c").same();
+}
+
+#[test]
+fn blocking_and_active() {
+    oracle("blocking.c").same();
+}
+
+#[test]
+fn threads() {
+    oracle("threads.c").same();
+}
+
+#[test]
+fn alternate_stacks() {
+    oracle("altstack.c").same();
+}
+
+/// libgc1 leaves out the stack below an alternate one; this collector does not.
+#[test]
+fn the_stack_below_an_alternate_one() {
+    let outcome = oracle("altstack.c").arg("strict").own();
+    assert!(outcome.status.success(), "{outcome}");
+    assert!(
+        outcome.stdout.contains("below: all, on it: all\n")
+            && outcome.stdout.contains("below: 1225\n"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn suspended_threads() {
+    oracle("suspend.c").same();
+}
+
+#[test]
+fn fork() {
+    oracle("fork.c").same();
+}
+
+#[test]
+fn fork_by_hand() {
+    oracle("fork.c").arg("by-hand").same();
+}
+
+#[test]
+fn stress() {
+    oracle("stress.c").same();
+}
