@@ -44,6 +44,33 @@ int main(void)
 }
 "#;
 
+const CXX: &str = r#"
+#include <gc_cpp.h>
+#include <cstdio>
+struct node : public gc_cleanup {
+    node *next = nullptr;
+    long number = 0;
+};
+int main()
+{
+    GC_INIT();
+    node *list = nullptr;
+    for (long i = 0; i < 100000; i++) {
+        node *n = new node;
+        n->next = i % 100 ? list : nullptr;
+        n->number = i;
+        list = n;
+    }
+    long sum = 0;
+    for (node *n = list; n; n = n->next)
+        sum += n->number;
+    int *plain = new int(7);
+    std::printf("%ld %d %d\n", sum, GC_base(plain) != nullptr, *plain);
+    delete plain;
+    return 0;
+}
+"#;
+
 const OWN: &str = r#"
 #include <dunegc.h>
 #include <stdio.h>
@@ -60,15 +87,18 @@ fn programs_build_from_what_is_installed() {
     let prefix = dir.display().to_string();
     xtask(&["install", "--prefix", &prefix]).ok();
     let lib = dir.join("lib");
-    for (package, source, expected) in [
-        ("bdw-gc", PROGRAM, "1 1 80202\n"),
-        ("libdunegc", OWN, "0\n"),
+    for (package, language, further, source, expected) in [
+        ("bdw-gc", "c", None, PROGRAM, "1 1 80202\n"),
+        ("bdw-gc", "c++", Some("-lgccpp"), CXX, "9994950 1 7\n"),
+        ("libdunegc", "c", None, OWN, "0\n"),
     ] {
-        let program = dir.join(package);
-        Run::new("gcc")
-            .args(["-x", "c", "-", "-o"])
+        let program = dir.join("program");
+        Run::new(if language == "c" { "gcc" } else { "g++" })
+            .args(["-x", language, "-", "-o"])
             .arg(&program)
+            .args(["-x", "none"])
             .args(pkg_config(&lib, package))
+            .args(further)
             .stdin(source)
             .ok();
         let run = Run::new(&program).env("LD_LIBRARY_PATH", &lib);
@@ -98,6 +128,7 @@ fn staging_leaves_the_paths_in_the_files() {
         "libdunegc.so",
         "libdunegc.a",
         "libgc.so.1",
+        "libgccpp.so.1",
         "pkgconfig/bdw-gc.pc",
     ] {
         assert!(lib.join(file).is_file(), "{file}");

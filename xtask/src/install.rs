@@ -39,6 +39,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("libdunegc.so", &["libdunegc.so"]),
     ("libdunegc.a", &["libdunegc.a"]),
     ("libgc.so", &["libgc.so.1", "libgc.so"]),
+    ("libgccpp.so", &["libgccpp.so.1", "libgccpp.so"]),
 ];
 /// Folders of headers, and single headers of others.
 const HEADERS: &[&str] = &["ffi-c/libgc/include"];
@@ -72,7 +73,12 @@ pub fn run(context: &Context, args: InstallArgs) -> Result<()> {
         prefix: args.prefix,
         destdir: args.destdir.filter(|dir| !dir.as_os_str().is_empty()),
     };
-    let packages = ["dunegc-ffi", "dunegc-libgc", "dunegc-cli"];
+    let packages = [
+        "dunegc-ffi",
+        "dunegc-libgc",
+        "dunegc-libgccpp",
+        "dunegc-cli",
+    ];
     let mut build = vec!["build", "--release"];
     build.extend(packages.iter().flat_map(|package| ["--package", package]));
     context.cargo(&build).run()?;

@@ -297,6 +297,8 @@ fn paranoid_library(context: &Context) -> Result<String> {
             "dunegc-ffi",
             "--package",
             "dunegc-libgc",
+            "--package",
+            "dunegc-libgccpp",
             "--features",
             "paranoid",
         ])
