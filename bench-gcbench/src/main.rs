@@ -3,6 +3,7 @@
 mod bars;
 mod compile;
 mod histogram;
+mod languages;
 mod load;
 mod measure;
 mod model;
@@ -45,6 +46,8 @@ enum Task {
     },
     /// Build, run the peers interleaved, print medians and ratios.
     Run(RunArgs),
+    /// Run guile and ecl with Debian's libgc1 and with this project's libgc.so.1 in turn.
+    Languages(languages::LanguagesArgs),
     /// List the workloads.
     List {
         /// Those of `run --pauses`.
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
         Task::Build { out, dunegc } => build(out, dunegc),
         Task::Run(args) if args.pauses => run_pauses(args),
         Task::Run(args) => run(args),
+        Task::Languages(args) => languages::run(&args, &target_dir()),
         Task::List { pauses } => {
             list(pauses);
             Ok(ExitCode::SUCCESS)

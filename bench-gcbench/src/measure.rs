@@ -120,6 +120,8 @@ pub struct Exit {
     pub user: Duration,
     /// CPU time in the kernel.
     pub system: Duration,
+    /// Peak resident set in MiB.
+    pub rss_mib: f64,
 }
 
 /// Waits for `child` and takes its resource usage. Kills it after `timeout`, which is an error.
@@ -168,6 +170,7 @@ pub fn wait(child: &mut Child, timeout: Duration) -> Result<Exit> {
         status: ExitStatus::from_raw(status),
         user,
         system,
+        rss_mib: usage.ru_maxrss as f64 / 1024.0,
     })
 }
 
