@@ -175,3 +175,61 @@ impl Generations {
         self.old
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: usize = 1 << 20;
+
+    /// A heap of which a collection has marked 100 MB.
+    fn marked() -> Generations {
+        let mut g = Generations::new();
+        g.marked(100 * MB, 100 * MB, false);
+        g
+    }
+
+    #[test]
+    fn pays_if_old_objects_live_and_new_ones_die() {
+        for (mortality, marked_bytes, pays) in [
+            (Some(0), 104 * MB, true),
+            (Some(45), 100 * MB, false),
+            (Some(0), 160 * MB, false),
+            (None, 104 * MB, false),
+        ] {
+            let mut g = marked();
+            g.sampled(mortality, marked_bytes, 60 * MB);
+            assert_eq!(g.pays(), pays, "{mortality:?} {marked_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_small_heap_is_marked_whole() {
+        let mut g = Generations::new();
+        g.marked(MB, MB, false);
+        g.sampled(Some(0), MB, 8 * MB);
+        assert!(!g.pays());
+    }
+
+    #[test]
+    fn attempts_that_do_not_pay_become_rarer() {
+        let mut g = marked();
+        for pause in [8, 16, 32, 64, 64] {
+            g.sampled(Some(0), 104 * MB, 60 * MB);
+            assert!(g.pays());
+            g.wrote(200 * MB);
+            for _ in 0..pause {
+                assert!(!g.pays(), "{pause}");
+                g.marked(100 * MB, 60 * MB, false);
+            }
+        }
+        g.sampled(Some(0), 104 * MB, 60 * MB);
+        assert!(g.pays() && g.keeps_marks(0));
+        g.marked(MB, 40 * MB, true);
+        g.wrote(200 * MB);
+        for _ in 0..8 {
+            g.marked(100 * MB, 60 * MB, false);
+        }
+        assert!(g.pays(), "one that pays makes up for those that did not");
+    }
+}
