@@ -47,6 +47,10 @@ pub struct Run {
     /// Largest heap, with suffix K, M, G or T (DUNEGC_MAX_HEAP).
     #[arg(long, value_name = "SIZE", value_parser = max_heap)]
     pub max_heap: Option<String>,
+    /// Run the program in guest mode, without the collector: libdune.so is preloaded instead. Refused if the machine does not
+    /// allow it. --lib names that library then.
+    #[arg(long, value_enum, conflicts_with_all = ["mode", "stats", "stats_json", "max_heap"])]
+    pub engine: Option<Engine>,
     /// The library to preload. Otherwise: DUNEGC_LIB, libdunegc.so next to this command, or in ../lib.
     #[arg(long, value_name = "PATH")]
     pub lib: Option<PathBuf>,
@@ -79,6 +83,13 @@ pub enum Mode {
     Reclaim,
     /// Report what the program lost, with allocation stacks.
     Leaks,
+}
+
+/// How a program gets into guest mode.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Engine {
+    /// Through /dev/kvm.
+    Kvm,
 }
 
 impl fmt::Display for Mode {

@@ -4,12 +4,16 @@ use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{LittleEndian, ReadCache};
 use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// The file name of the library.
 pub const NAME: &str = "libdunegc.so";
+
+/// The file name of the library of guest mode.
+const DUNE: &str = "libdune.so";
 
 /// Where the path of the library came from.
 #[derive(Clone, Copy)]
@@ -36,7 +40,21 @@ impl fmt::Display for Source {
 /// # Errors
 /// One line: what is missing or unfit.
 pub fn find(option: Option<&Path>) -> Result<(PathBuf, Source), String> {
-    let (path, source) = locate(option)?;
+    let variable = env::var_os("DUNEGC_LIB").filter(|p| !p.is_empty());
+    let (path, source) = locate(option, variable, NAME)?;
+    Ok((checked(&path, source)?, source))
+}
+
+/// The same for the library of guest mode.
+///
+/// # Errors
+/// One line: what is missing or unfit.
+pub fn find_dune(option: Option<&Path>) -> Result<PathBuf, String> {
+    let (path, source) = locate(option, None, DUNE)?;
+    checked(&path, source)
+}
+
+fn checked(path: &Path, source: Source) -> Result<PathBuf, String> {
     let absolute = path
         .canonicalize()
         .map_err(|e| format!("{} (from {source}): {e}", path.display()))?;
@@ -49,22 +67,26 @@ pub fn find(option: Option<&Path>) -> Result<(PathBuf, Source), String> {
     }
     shared_object(&absolute)
         .map_err(|why| format!("{} (from {source}): {why}", absolute.display()))?;
-    Ok((absolute, source))
+    Ok(absolute)
 }
 
-fn locate(option: Option<&Path>) -> Result<(PathBuf, Source), String> {
+fn locate(
+    option: Option<&Path>,
+    variable: Option<OsString>,
+    name: &str,
+) -> Result<(PathBuf, Source), String> {
     if let Some(path) = option {
         return Ok((path.to_owned(), Source::Option));
     }
-    if let Some(path) = env::var_os("DUNEGC_LIB").filter(|p| !p.is_empty()) {
+    if let Some(path) = variable {
         return Ok((path.into(), Source::Environment));
     }
     let command = env::current_exe()
         .map_err(|e| format!("cannot find this command's own file: {e}; use --lib PATH"))?;
     let folder = command.parent().unwrap_or(Path::new("/"));
     let candidates = [
-        (folder.join(NAME), Source::NextToCommand),
-        (folder.join("../lib").join(NAME), Source::LibFolder),
+        (folder.join(name), Source::NextToCommand),
+        (folder.join("../lib").join(name), Source::LibFolder),
     ];
     for (path, source) in candidates {
         if path.is_file() {
@@ -72,8 +94,9 @@ fn locate(option: Option<&Path>) -> Result<(PathBuf, Source), String> {
         }
     }
     Err(format!(
-        "no {NAME} next to {} or in ../lib; use --lib PATH or DUNEGC_LIB",
-        command.display()
+        "no {name} next to {} or in ../lib; use --lib PATH{}",
+        command.display(),
+        if name == NAME { " or DUNEGC_LIB" } else { "" }
     ))
 }
 

@@ -1,6 +1,6 @@
 //! `dunegc run`.
 
-use crate::args::Run;
+use crate::args::{Engine, Run};
 use crate::program::{self, Refusal};
 use crate::{library, pipe};
 use std::ffi::{CString, OsStr, OsString};
@@ -31,7 +31,13 @@ fn try_run(args: &Run) -> Result<std::convert::Infallible, Failed> {
         message,
         status: OWN,
     };
-    let (lib, _) = library::find(args.lib.as_deref()).map_err(own)?;
+    let lib = match args.engine {
+        None => library::find(args.lib.as_deref()).map_err(own)?.0,
+        Some(Engine::Kvm) => {
+            libdune::Dune::probe().map_err(|e| own(format!("engine kvm refused: {e}")))?;
+            library::find_dune(args.lib.as_deref()).map_err(own)?
+        }
+    };
     let refused = |r| match r {
         Refusal::NotFound(message) => Failed {
             message,

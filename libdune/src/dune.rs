@@ -23,6 +23,9 @@ pub struct Config {
     pub follow: bool,
     /// Place memory in guest-physical addresses in the order of its use, as on a processor whose physical addresses are short.
     pub packed: bool,
+    /// The program knows nothing of guest mode: what cannot be done for it there ([`Error::Unsupported`]) ends guest mode for all threads, and the program goes on
+    /// natively.
+    pub whole: bool,
     /// What goes wrong, for tests.
     pub trouble: Trouble,
 }
@@ -34,6 +37,7 @@ impl Default for Config {
             signal: 60,
             follow: true,
             packed: false,
+            whole: false,
             trouble: Trouble::None,
         }
     }

@@ -24,6 +24,8 @@ pub enum Error {
     BadRange,
     /// More threads than [`crate::Config::threads`].
     Threads(u32),
+    /// The process uses what guest mode does not support: a signal handler, a filter of system calls …
+    Unsupported(&'static str),
     /// The guest stopped in a way that was not expected: a number of the engine.
     Exit(u32),
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Error {
             Error::NotEntered => f.write_str("not in guest mode"),
             Error::BadRange => f.write_str("not a range of whole pages of user space"),
             Error::Threads(n) => write!(f, "more than {n} threads"),
+            Error::Unsupported(what) => write!(f, "not supported in guest mode: {what}"),
             Error::Exit(n) => write!(f, "the guest stopped for reason {n}, which is not expected"),
         }
     }

@@ -18,10 +18,10 @@ use crate::monitor::{self, stubs};
 use crate::stats::Counters;
 use crate::sys::Mapping;
 use crate::table::{Tables, View};
-use crate::thread::{Record, Thread};
+use crate::thread::{Record, Thread, unsupported};
 use crate::trap;
 use core::mem::size_of;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 
 /// A vCPU of the engine in use. Without trouble (the default) that of KVM.
 pub type AnyCpu = MockCpu<KvmCpu>;
@@ -41,6 +41,8 @@ pub struct Process {
     thread_count: AtomicU32,
     /// Rises with each flush that concerns others.
     pub epoch: AtomicU64,
+    /// No thread may be in guest mode any more.
+    pub closed: AtomicBool,
     pub counters: Counters,
     pub config: crate::Config,
 }
@@ -84,6 +86,9 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
     trap::STATE_SIZE.store((xsave::size() as u64).next_multiple_of(64), Relaxed);
     trap::STATE_MASK.store(xsave::enabled(), Relaxed);
     maps::find(0)?;
+    if config.whole {
+        unsupported::check_process()?;
+    }
     let memory = Mapping::new((size_of::<Process>() as u64).next_multiple_of(4096))?;
     let at = memory.start() as *mut Process;
     let process = Process::new(config)?;
@@ -118,6 +123,7 @@ impl Process {
             threads: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_THREADS],
             thread_count: AtomicU32::new(0),
             epoch: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
             counters: Counters::default(),
             config,
         })
@@ -252,6 +258,11 @@ impl Process {
         let (record, thread) = make(self)?;
         self.threads[number as usize].store(core::ptr::from_ref(record).cast_mut(), Release);
         Ok(thread)
+    }
+
+    /// Descriptors of the machine's: the first and the last number.
+    pub fn descriptors(&self) -> (i32, i32) {
+        self.engine.descriptors()
     }
 
     /// In a forked child: closes what it has of its parent's machine.

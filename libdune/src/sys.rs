@@ -42,6 +42,22 @@ pub fn thread_id() -> i32 {
     unsafe { call(libc::SYS_gettid as u64, [0; 6]) as i32 }
 }
 
+/// Reads a word of the program's memory, wherever that is.
+pub fn read(from: u64, to: &mut u64) -> bool {
+    let local = [core::ptr::from_mut(to) as u64, 8];
+    let remote = [from, 8];
+    let args = [
+        process_id() as u64,
+        (&raw const local) as u64,
+        1,
+        (&raw const remote) as u64,
+        1,
+        0,
+    ];
+    // SAFETY: the kernel checks the other address.
+    unsafe { call(libc::SYS_process_vm_readv as u64, args) == 8 }
+}
+
 /// Lets another thread run.
 pub fn give_way() {
     // SAFETY: takes no argument and changes nothing.
@@ -215,6 +231,28 @@ impl Descriptor {
     /// Its number.
     pub fn number(&self) -> i32 {
         self.0
+    }
+
+    /// The same descriptor with a high number, out of the way of the program's.
+    pub fn high(self) -> Descriptor {
+        let mut limit = [0u64; 2];
+        let args = [
+            libc::RLIMIT_NOFILE.into(),
+            (&raw mut limit) as u64,
+            0,
+            0,
+            0,
+            0,
+        ];
+        // SAFETY: writes two words.
+        unsafe { call(libc::SYS_getrlimit as u64, args) };
+        let from = limit[0].min(1 << 16) / 2;
+        let args = [self.0 as u64, libc::F_DUPFD_CLOEXEC as u64, from, 0, 0, 0];
+        // SAFETY: makes a descriptor.
+        match unsafe { check("fcntl", libc::SYS_fcntl, args) } {
+            Ok(fd) => Descriptor(fd as i32),
+            Err(_) => self,
+        }
     }
 
     /// An ioctl that makes a new descriptor.

@@ -10,6 +10,8 @@ use dunegc_tests::{Run, workspace};
 const ORDER: &[&str] = &[
     "dune-sys",
     "libdune",
+    "preload",
+    "preload",
     "gc",
     "ffi-c",
     "libgc",

@@ -38,6 +38,7 @@ struct Places {
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("libdunegc.so", &["libdunegc.so"]),
     ("libdunegc.a", &["libdunegc.a"]),
+    ("libdune.so", &["libdune.so"]),
     ("libgc.so", &["libgc.so.1", "libgc.so"]),
     ("libgccpp.so", &["libgccpp.so.1", "libgccpp.so"]),
 ];
@@ -77,6 +78,7 @@ pub fn run(context: &Context, args: InstallArgs) -> Result<()> {
         "dunegc-ffi",
         "dunegc-libgc",
         "dunegc-libgccpp",
+        "libdune-preload",
         "dunegc-cli",
     ];
     let mut build = vec!["build", "--release"];

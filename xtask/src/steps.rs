@@ -116,7 +116,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "dune",
-        about: "guest mode: reference programs here, and all its tests under kvm-amd in QEMU",
+        about: "guest mode: reference and real programs here, all its tests under kvm-amd in QEMU",
         run: dune,
     },
     Step {
@@ -392,7 +392,7 @@ fn qemu(context: &Context) -> Result<Outcome> {
 }
 
 fn dune(context: &Context) -> Result<Outcome> {
-    whole_system(context, &["dune"], &[])
+    whole_system(context, &["dune", "dune_run"], &[])
 }
 
 fn short_torture(context: &Context) -> Result<Outcome> {

@@ -6,6 +6,7 @@ mod memory;
 mod rseq;
 mod run_loop;
 mod system_call;
+pub mod unsupported;
 
 use crate::arch::registers::{BASE_FLAGS, Registers};
 use crate::arch::segments::Frame;
@@ -61,6 +62,15 @@ pub fn current() -> Option<&'static Record> {
 }
 
 impl Record {
+    /// Ends the owner's run.
+    fn kick(&self) {
+        let owner = self.owner.load(Acquire);
+        let signal = self.process.config.signal;
+        let args = [self.process.id as u64, owner as u64, signal as u64, 0, 0, 0];
+        // SAFETY: a signal that is blocked everywhere but in the guest, where it is only an exit. If the thread has ended there is no such thread.
+        unsafe { sys::call(libc::SYS_tgkill as u64, args) };
+    }
+
     /// Begins a flush for all vCPUs: those that are not running flush before they run again. Returns what [`Record::flush_others`] waits for.
     pub fn raise_epoch(&self) -> u64 {
         let epoch = self.process.epoch.fetch_add(1, SeqCst) + 1;
@@ -76,17 +86,7 @@ impl Record {
     fn flush_others(&self, epoch: u64) {
         let old = |r: &Record| r.inside.load(SeqCst) && r.flushed.load(SeqCst) < epoch;
         for other in self.process.records().filter(|r| old(r)) {
-            let owner = other.owner.load(Acquire);
-            let args = [
-                self.process.id as u64,
-                owner as u64,
-                self.process.config.signal as u64,
-                0,
-                0,
-                0,
-            ];
-            // SAFETY: a signal that is blocked everywhere but in the guest, where it is only an exit. If the thread has ended there is no such thread.
-            unsafe { sys::call(libc::SYS_tgkill as u64, args) };
+            other.kick();
         }
         for other in self.process.records() {
             while old(other) {
@@ -167,6 +167,9 @@ impl Thread {
         if !tls::get().is_null() {
             return Err(Error::Entered);
         }
+        if process.closed.load(SeqCst) {
+            return Err(Error::Unsupported("what the program has done before"));
+        }
         let thread = Thread::find(process, sys::thread_id())?;
         thread.adopt()?;
         // SAFETY: this is the thread's own state; sizes were checked by `process::make`.
@@ -241,6 +244,9 @@ impl Thread {
     /// The run loop's beginning, with the registers that guest code starts with.
     fn start(&mut self, registers: Registers) -> ! {
         count(&self.process.counters.enters);
+        if self.process.closed.load(SeqCst) {
+            self.leave(registers);
+        }
         if self.go_to_user(registers).is_err() {
             self.leave(registers);
         }

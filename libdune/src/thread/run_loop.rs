@@ -17,6 +17,9 @@ impl Thread {
     pub(super) fn run_loop(&mut self) -> ! {
         loop {
             self.record.inside.store(true, SeqCst);
+            if self.process.closed.load(SeqCst) && !self.in_monitor() {
+                self.leave_at_exit();
+            }
             if let Err(e) = self.flush_if_asked() {
                 self.give_up(e);
             }
@@ -115,9 +118,7 @@ impl Thread {
         let frame = unsafe { Self::frame(&registers).read() };
         let result = match Call::of(registers.rax) {
             Some(Call::Leave) => {
-                let state = self.cpu.state(&mut self.state);
-                state.unwrap_or_else(|e| self.die(e));
-                self.leave(at(registers, frame));
+                self.leave_with_state(at(registers, frame));
             }
             Some(Call::Forward) => self.forwarded(registers.rdi as *const Trap),
             Some(Call::Repair) => {
@@ -163,10 +164,21 @@ impl Thread {
             }
         }
         count(&self.process.counters.exceptions);
-        self.cpu
-            .state(&mut self.state)
-            .unwrap_or_else(|e| self.die(e));
-        self.leave(at(registers, frame));
+        // INT3 is reported behind the instruction; natively it is executed again.
+        let back = u64::from(vector == BREAKPOINT);
+        let frame = Frame {
+            rip: frame.rip - back,
+            ..frame
+        };
+        self.leave_with_state(at(registers, frame));
+    }
+
+    /// Leaves with the vector state of the vCPU.
+    pub(super) fn leave_with_state(&mut self, registers: Registers) -> ! {
+        if let Err(e) = self.cpu.state(&mut self.state) {
+            self.die(e);
+        }
+        self.leave(registers)
     }
 
     /// A trap that came from an upward stub and that the program did not want.
@@ -205,9 +217,7 @@ impl Thread {
             self.die(Error::Exit(0));
         }
         let registers = *self.cpu.registers();
-        let state = self.cpu.state(&mut self.state);
-        state.unwrap_or_else(|e| self.die(e));
-        self.leave(registers)
+        self.leave_with_state(registers)
     }
 
     /// An exit that nobody expects: native from here on if the program's registers are known.

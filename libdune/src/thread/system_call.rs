@@ -1,10 +1,11 @@
 //! System calls: the same thread makes them natively, so the kernel, seccomp and tracers see what they always see.
 
-use super::{Thread, rseq};
+use super::{Thread, rseq, unsupported};
 use crate::arch::registers::{BASE_FLAGS, Registers, USER_FLAGS};
 use crate::arch::segments::Frame;
 use crate::engine::Cpu;
 use crate::sys;
+use core::sync::atomic::Ordering::*;
 
 impl Thread {
     pub(super) fn system_call(&mut self, r: Registers) {
@@ -16,8 +17,22 @@ impl Thread {
             let flags = r.r11 & USER_FLAGS | BASE_FLAGS;
             at_frame.write(Frame::user(r.rcx, stack, flags));
         }
+        // SAFETY: as above.
+        let stack = unsafe { (*at_frame).rsp };
         let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
+        if self.process.config.whole && unsupported::ends(r.rax as i64, &args) {
+            self.end_with_call(&r, stack);
+        }
         let result = self.make_call(r.rax as i64, args, &r);
+        if self.process.closed.load(SeqCst) {
+            self.leave_with_state(Registers {
+                rax: result as u64,
+                rip: r.rcx,
+                rsp: stack,
+                rflags: r.r11,
+                ..r
+            });
+        }
         self.cpu.registers_mut().rax = result as u64;
     }
 
@@ -31,6 +46,9 @@ impl Thread {
             }
             libc::SYS_rt_sigprocmask => self.mask_call(args),
             libc::SYS_arch_prctl => self.base_call(args),
+            libc::SYS_close | libc::SYS_close_range | libc::SYS_dup2 | libc::SYS_dup3 => {
+                self.descriptor_call(number, args)
+            }
             libc::SYS_rseq => rseq::call(args),
             // SAFETY: the program's own system call, with its own arguments.
             _ => unsafe { sys::call(number as u64, args) },
@@ -73,5 +91,30 @@ impl Thread {
             crate::tls::set(self.record);
         }
         result
+    }
+
+    /// The machine's descriptors are not the program's.
+    fn descriptor_call(&mut self, number: i64, args: [u64; 6]) -> i64 {
+        // SAFETY: the program's own system call.
+        let call = |args| unsafe { sys::call(number as u64, args) };
+        let (first, last) = self.process.descriptors();
+        let (first, last) = (first as u64, last as u64);
+        let own = |fd: u64| (first..=last).contains(&(fd & 0xffff_ffff));
+        match number {
+            libc::SYS_close if own(args[0]) => -i64::from(libc::EBADF),
+            libc::SYS_dup2 | libc::SYS_dup3 if own(args[1]) => -i64::from(libc::EBADF),
+            libc::SYS_close_range if args[0] <= last && args[1] >= first => {
+                let [from, to, flags, ..] = args;
+                let mut result = 0;
+                if from < first {
+                    result = call([from, first - 1, flags, 0, 0, 0]);
+                }
+                if result == 0 && to > last {
+                    result = call([last + 1, to, flags, 0, 0, 0]);
+                }
+                result
+            }
+            _ => call(args),
+        }
     }
 }

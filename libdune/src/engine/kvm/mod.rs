@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::gpa::Chunk;
 use crate::sys::Descriptor;
 use core::arch::x86_64::__cpuid;
-use core::sync::atomic::{AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::*};
 use kvm_bindings as kvm;
 
 /// Room for the answer of GET_SUPPORTED_CPUID; today's kernels give fewer than 60.
@@ -31,6 +31,9 @@ pub struct Kvm {
     /// Registers are exchanged in that memory.
     sync: bool,
     next_cpu: AtomicU32,
+    /// Lowest and highest number of a descriptor of this machine's.
+    first: AtomicI32,
+    last: AtomicI32,
     cpuid: CpuId,
 }
 
@@ -87,8 +90,10 @@ impl Kvm {
         let sync = has(kvm::KVM_CAP_SYNC_REGS)? & u64::from(kvm::KVM_SYNC_X86_REGS) != 0;
         let run_size = ask("KVM_GET_VCPU_MMAP_SIZE", abi::GET_VCPU_MMAP_SIZE, 0)?;
         // SAFETY: makes a virtual machine without memory.
-        let vm = unsafe { device.make("KVM_CREATE_VM", abi::CREATE_VM, 0) }?;
+        let vm = unsafe { device.make("KVM_CREATE_VM", abi::CREATE_VM, 0) }?.high();
         Ok(Kvm {
+            first: AtomicI32::new(vm.number()),
+            last: AtomicI32::new(vm.number()),
             vm,
             limits,
             run_size,
@@ -100,6 +105,11 @@ impl Kvm {
 }
 
 impl Kvm {
+    /// Numbers of descriptors that are this machine's (and none of the program's, which have lower ones).
+    pub fn descriptors(&self) -> (i32, i32) {
+        (self.first.load(Relaxed), self.last.load(Relaxed))
+    }
+
     /// Closes the machine's descriptor in a forked child, which has no use for it. The value is not used any more there.
     pub fn close(&self) {
         // SAFETY: the child's copy of our own descriptor.
@@ -147,7 +157,10 @@ impl Engine for Kvm {
         let cpu = unsafe {
             self.vm
                 .make("KVM_CREATE_VCPU", abi::CREATE_VCPU, number.into())
-        }?;
+        }?
+        .high();
+        self.first.fetch_min(cpu.number(), Relaxed);
+        self.last.fetch_max(cpu.number(), Relaxed);
         KvmCpu::new(cpu, self, start)
     }
 }

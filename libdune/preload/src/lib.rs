@@ -1,0 +1,42 @@
+//! `libdune.so`: preloaded (`dunegc run --engine kvm`), it takes the program into guest mode before `main`.
+
+use libdune::{Config, Dune};
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static START: extern "C" fn() = start;
+
+/// Whether `DUNE` is unset, or something else than `off`.
+fn wanted() -> bool {
+    std::env::var_os("DUNE").is_none_or(|value| value != "off")
+}
+
+extern "C" fn start() {
+    if !wanted() {
+        return;
+    }
+    let config = Config {
+        whole: true,
+        threads: 1024,
+        ..Config::default()
+    };
+    if let Err(e) = Dune::enter(config) {
+        eprintln!("dune: {e}; going on natively");
+        return;
+    }
+    if std::env::var_os("DUNE").is_some_and(|value| value == "stats") {
+        // SAFETY: registers a function for the program's end.
+        unsafe { atexit(report) };
+    }
+}
+
+unsafe extern "C" {
+    fn atexit(f: extern "C" fn()) -> i32;
+}
+
+extern "C" fn report() {
+    if let Some(dune) = Dune::get() {
+        let place = if Dune::inside() { "inside" } else { "native" };
+        eprintln!("dune: {place} at the end, {:?}", dune.stats());
+    }
+}

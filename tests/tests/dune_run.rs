@@ -1,0 +1,139 @@
+//! Programs that know nothing of guest mode: the same output under `libdune.so` as without it.
+
+use std::path::PathBuf;
+
+use dunegc_tests::{Run, compile_with, scratch, workspace};
+
+/// The preload library, built now.
+fn library() -> Option<PathBuf> {
+    if let Err(e) = libdune::Dune::probe() {
+        eprintln!("skipped: {e}");
+        return None;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let args = [
+        "build",
+        "--release",
+        "--package",
+        "libdune-preload",
+        "--message-format=json",
+    ];
+    let messages = Run::new(cargo).args(args).dir(workspace()).ok().stdout;
+    let path = messages
+        .split('"')
+        .find(|word| word.ends_with("/libdune.so"));
+    Some(PathBuf::from(path.expect("cargo names the library")))
+}
+
+/// Runs a command outside and inside. Output and status are the same; `inside`: no thread left guest mode.
+fn same(library: &std::path::Path, run: &Run, inside: bool) {
+    let outside = run.clone().output();
+    let guest = run
+        .clone()
+        .env("LD_PRELOAD", library)
+        .env("DUNE", "stats")
+        .output();
+    assert_eq!(
+        guest.stdout, outside.stdout,
+        "{}: {}",
+        guest.shown, guest.stderr
+    );
+    assert_eq!(
+        guest.status, outside.status,
+        "{}: {}",
+        guest.shown, guest.stderr
+    );
+    if inside {
+        assert!(
+            guest.stderr.contains("dune: inside at the end"),
+            "{}: {}",
+            guest.shown,
+            guest.stderr
+        );
+    }
+}
+
+#[test]
+fn a_program_sees_no_difference() {
+    let Some(library) = library() else { return };
+    let program = compile_with("guest", "math", &["-lm"]);
+    same(&library, &Run::new(&program), true);
+    same(&library, &Run::new(&program).arg("faults"), false);
+}
+
+#[test]
+fn handlers_see_the_program_and_not_the_run_loop() {
+    let Some(library) = library() else { return };
+    let program = compile_with("guest_signals", "guest", &[]);
+    for _ in 0..5 {
+        same(&library, &Run::new(&program), false);
+    }
+}
+
+#[test]
+fn the_command_runs_programs_in_guest_mode() {
+    let Some(library) = library() else { return };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let command = |args: &[&str]| {
+        let own = [
+            "run",
+            "--quiet",
+            "--package",
+            "dunegc-cli",
+            "--",
+            "run",
+            "--engine",
+            "kvm",
+        ];
+        let run = Run::new(&cargo).args(own).arg("--lib").arg(&library);
+        run.args(args).dir(workspace()).output()
+    };
+    let outcome = command(&[
+        "--env",
+        "DUNE=stats",
+        "--",
+        "perl",
+        "-e",
+        "print 6 * 7; exit 3",
+    ]);
+    assert_eq!(outcome.stdout, "42", "{outcome}");
+    assert_eq!(outcome.status.code(), Some(3), "{outcome}");
+    assert!(
+        outcome.stderr.contains("dune: inside at the end"),
+        "{outcome}"
+    );
+    let outcome = command(&["--env", "DUNE=off", "--", "echo", "native"]);
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        ("native\n", ""),
+        "{outcome}"
+    );
+    let outcome = command(&["--mode", "leaks", "--", "echo", "both"]);
+    assert_eq!(outcome.status.code(), Some(2), "{outcome}");
+}
+
+#[test]
+fn real_programs_print_the_same() {
+    let Some(library) = library() else { return };
+    let dir = scratch("dune-run");
+    let shell = |script: &str| Run::new("bash").args(["-c", script]).dir(&dir);
+    for script in [
+        "seq 20000 | sort -R --random-source=/dev/zero | sort -n | md5sum",
+        "seq 200000 > numbers; xz -T2 -k -f numbers; xz -dc numbers.xz | md5sum; ls",
+        "awk 'BEGIN { for (i = 0; i < 50000; i++) s += i * i; print s }'",
+        "find /usr/include -name '*.h' | sort | head -100 | xargs cat | gzip -9 | gzip -dc | sha256sum",
+        "printf 'int main(void) { return 42; }' > a.c; gcc -O2 a.c -o a; ./a; echo $?",
+        "perl -e 'my %h; $h{$_ % 1000} += $_ for 1..50000; print join(\",\", map { $h{$_} } sort keys %h), \"\\n\"'",
+        "python3 -c 'import json; print(len(json.dumps({str(i): i * i for i in range(20000)})))'",
+        "sqlite3 :memory: 'with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) select sum(i) from n'",
+        "tar cf - -C /usr/include linux | tar tf - | wc -l",
+        "(exit 3); echo $?; sh -c 'kill -9 $$'; echo $?",
+    ] {
+        same(&library, &shell(script), false);
+    }
+    same(
+        &library,
+        &Run::new("perl").args(["-e", "print 6 * 7"]),
+        true,
+    );
+}
