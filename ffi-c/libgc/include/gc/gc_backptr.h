@@ -1,7 +1,7 @@
 /* gc_backptr.h: what refers to an object, for objects of the debugging allocators.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * For a library that keeps back pointers; see docs/boehm.md for what libgc.so.1 provides. */
+ * For a library that keeps back pointers; libgc.so.1 is none. */
 #ifndef GC_BACKPTR_H
 #define GC_BACKPTR_H
 #include "gc.h"

@@ -113,7 +113,7 @@ GC_API GC_push_other_roots_proc GC_CALL GC_get_push_other_roots(void);
 typedef void(GC_CALLBACK *GC_reachable_object_proc)(void *, size_t, void *);
 GC_API void GC_CALL GC_enumerate_reachable_objects_inner(GC_reachable_object_proc, void *) GC_ATTR_NONNULL(1);
 
-/* Only in libraries built for it. */
+/* Whether an address is a root of a loaded library; the others only in libraries built for tracing. */
 GC_API int GC_CALL GC_is_tmp_root(void *);
 GC_API void GC_CALL GC_print_trace(GC_word);
 GC_API void GC_CALL GC_print_trace_inner(GC_word);
