@@ -78,7 +78,7 @@ impl Generations {
         }
         let c = config::get();
         match c.generational {
-            Generational::Auto => self.pause == 0 && c.concurrent,
+            Generational::Auto => self.pause == 0 && (self.promising || c.concurrent),
             Generational::Yes => true,
             Generational::No => false,
         }
@@ -189,10 +189,6 @@ mod tests {
         g
     }
 
-    fn promises(g: &Generations) -> bool {
-        g.pause == 0 && g.promising
-    }
-
     #[test]
     fn pays_if_old_objects_live_and_new_ones_die() {
         for (mortality, marked_bytes, pays) in [
@@ -203,7 +199,7 @@ mod tests {
         ] {
             let mut g = marked();
             g.sampled(mortality, marked_bytes, 60 * MB);
-            assert_eq!(promises(&g), pays, "{mortality:?} {marked_bytes}");
+            assert_eq!(g.pays(), pays, "{mortality:?} {marked_bytes}");
         }
     }
 
@@ -212,7 +208,7 @@ mod tests {
         let mut g = Generations::new();
         g.marked(MB, MB, false);
         g.sampled(Some(0), MB, 8 * MB);
-        assert!(!promises(&g));
+        assert!(!g.pays());
     }
 
     #[test]
@@ -220,23 +216,20 @@ mod tests {
         let mut g = marked();
         for pause in [8, 16, 32, 64, 64] {
             g.sampled(Some(0), 104 * MB, 60 * MB);
-            assert!(promises(&g));
+            assert!(g.pays());
             g.wrote(200 * MB);
             for _ in 0..pause {
-                assert!(!promises(&g), "{pause}");
+                assert!(!g.pays(), "{pause}");
                 g.marked(100 * MB, 60 * MB, false);
             }
         }
         g.sampled(Some(0), 104 * MB, 60 * MB);
-        assert!(promises(&g));
+        assert!(g.pays() && g.keeps_marks(0));
         g.marked(MB, 40 * MB, true);
         g.wrote(200 * MB);
         for _ in 0..8 {
             g.marked(100 * MB, 60 * MB, false);
         }
-        assert!(
-            promises(&g),
-            "one that pays makes up for those that did not"
-        );
+        assert!(g.pays(), "one that pays makes up for those that did not");
     }
 }
