@@ -5,6 +5,7 @@ use crate::finalize;
 use crate::heap::{layout, own};
 use crate::hooks;
 use crate::mark::shared::{Range, Scope};
+use crate::mark::tags;
 use crate::pins;
 use crate::roots::kernel::Unseen;
 use crate::roots::{self, RootKind};
@@ -182,7 +183,11 @@ pub fn roots(
 
 /// Whether a word may lead to an object.
 fn leads(w: usize, base: usize, limit: usize, tagged: bool) -> bool {
-    w.wrapping_sub(base) < limit || tagged && (w & ((1 << 47) - 1)).wrapping_sub(base) < limit
+    let off = match tagged {
+        true => tags::offset(w, base, limit),
+        false => w.wrapping_sub(base),
+    };
+    off < limit
 }
 
 /// Replaces the ranges by a copy of their content: what libc and the collector itself write between two mark phases then

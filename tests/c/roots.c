@@ -23,6 +23,8 @@ static uintptr_t top_tag(uintptr_t p, int i) { return p | (uintptr_t)(i % 255 + 
 static uintptr_t top16_tag(uintptr_t p, int i) { return p | (uintptr_t)(i * 1021 % 65535 + 1) << 48; }
 static uintptr_t top_untag(uintptr_t p, int i) { (void)i; return p << 16 >> 16; }
 static uintptr_t both_tag(uintptr_t p, int i) { return top16_tag(low_tag(p, i), i); }
+static uintptr_t turn(uintptr_t p, int i) { (void)i; return p >> 1 | (uintptr_t)1 << 63; }
+static uintptr_t unturn(uintptr_t p, int i) { (void)i; return p << 1; }
 static uintptr_t both_untag(uintptr_t p, int i) { return low_untag(top_untag(p, i), i); }
 static uintptr_t interior(uintptr_t p, int i) { return p + (uintptr_t)i % sizeof(struct item); }
 static uintptr_t exterior(uintptr_t p, int i) { return p - (uintptr_t)i % sizeof(struct item); }
@@ -243,6 +245,8 @@ int main(int argc, char **argv)
                 encode = top16_tag, decode = top_untag;
             } else if (!strcmp(name, "tag-both")) {
                 encode = both_tag, decode = both_untag;
+            } else if (!strcmp(name, "turned")) {
+                encode = turn, decode = unturn;
             } else if (!strcmp(name, "interior")) {
                 encode = interior, decode = exterior;
             } else {

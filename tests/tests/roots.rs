@@ -40,5 +40,6 @@ cases! {
     top_byte_tags: "tag-top8",
     top_two_byte_tags: "tag-top16",
     low_and_top_tags: "tag-both",
+    turned_by_one_bit: "turned",
     interior_pointers: "interior",
 }

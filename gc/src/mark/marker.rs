@@ -11,6 +11,7 @@ use super::packet::Packet;
 use super::shape::{SHAPES, Shape};
 use super::shared::Shared;
 use super::stack::{Stack, Top};
+use super::tags;
 use crate::displacements;
 use crate::heap::block::Block;
 use crate::heap::find::{self, Slot};
@@ -29,7 +30,7 @@ const SHARE_EVERY: u32 = 128;
 
 /// Every word that leads into an object is a pointer to it.
 const PLAIN: u8 = 0;
-/// Words count also with their top bits cleared.
+/// Words count also as what they may hide: see [`tags`].
 const TAGGED: u8 = 1;
 /// Only words that lead to an object's start, or as far behind it as the program has registered.
 const EXACT: u8 = 2;
@@ -238,12 +239,11 @@ impl<'a> Marker<'a> {
         while p < end {
             // SAFETY: callers pass objects of the heap, or roots, mapped and readable while they are marked from. Volatile,
             // because their owner's type is not known and may be anything.
-            let mut word = unsafe { ptr::read_volatile(p) };
-            if HOW == TAGGED {
-                // The top 17 bits (16 and the sign of user addresses) mean nothing.
-                word &= (1 << 47) - 1;
-            }
-            let off = word.wrapping_sub(heap.base);
+            let word = unsafe { ptr::read_volatile(p) };
+            let off = match HOW {
+                TAGGED => tags::offset(word, heap.base, heap.limit),
+                _ => word.wrapping_sub(heap.base),
+            };
             if off < heap.limit {
                 top = self.target::<HOW>(heap, top, off);
             }

@@ -11,3 +11,4 @@ pub mod rescan;
 mod shape;
 pub mod shared;
 mod stack;
+pub mod tags;
