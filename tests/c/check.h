@@ -56,7 +56,7 @@ static UNUSED int reclaiming(void)
     return dunegc_collect && mode && strcmp(mode, "reclaim") == 0;
 }
 
-/* A block with contents that tell whether it was freed and used again. */
+/* A block with contents that tell whether it was used again; whether it was freed, the library says. */
 struct item {
     uint64_t magic, number, inverse;
     unsigned char fill[24];
@@ -75,6 +75,8 @@ static UNUSED struct item *item_new(uint64_t number)
 
 static UNUSED int item_intact(const struct item *item, uint64_t number)
 {
+    if (dunegc_base && dunegc_base(item) != item)
+        return 0;
     if (item->magic != 0x6974656d6974656dULL || item->number != number || item->inverse != ~number)
         return 0;
     for (size_t i = 0; i < sizeof item->fill; i++)
