@@ -4,9 +4,9 @@
 //! They are found with the world stopped and kept. The functions run after the collection on the collecting thread, with the world
 //! running, and what is not claimed is freed then.
 
-use crate::heap::block::{Block, REACHED, State, valid, words};
+use crate::heap::block::{Block, REACHED};
 use crate::heap::find::{self, Slot};
-use crate::heap::{class, critical, runs};
+use crate::heap::{critical, runs};
 use crate::kind::{KINDS, Kind};
 use crate::mark::marker::{Marker, Tally};
 use crate::mark::shared::Shared;
@@ -109,27 +109,8 @@ pub(crate) fn each(kinds: u32, f: &mut dyn FnMut(&Slot)) {
     for i in 1..runs::frontier() {
         let b = Block(i as u32);
         let info = b.info();
-        let kind = info.kind();
-        if kinds >> kind.bit() & 1 == 0 {
-            continue;
-        }
-        match info.state() {
-            State::Small => {
-                let class = info.class() as usize;
-                let (size, capacity) =
-                    (class::SIZE[class] as usize, class::CAPACITY[class] as usize);
-                for w in 0..words(capacity) {
-                    let freed = b.free(w).load(Relaxed) | b.side(w).remote.load(Relaxed);
-                    let mut live = valid(capacity, w) & !freed;
-                    while live != 0 {
-                        let i = w * 64 + live.trailing_zeros() as usize;
-                        live &= live - 1;
-                        find::slot(b.addr() + i * size).iter().for_each(&mut *f);
-                    }
-                }
-            }
-            State::Large => find::slot(b.addr()).iter().for_each(&mut *f),
-            _ => {}
+        if kinds >> info.kind().bit() & 1 != 0 {
+            find::each_in(b, info, |s| f(&s));
         }
     }
 }

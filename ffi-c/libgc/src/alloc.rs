@@ -1,10 +1,12 @@
-//! Allocation.
+//! Resizing, freeing, and what the shared part of allocation asks.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use crate::{startup, warn};
+use crate::allocation::GC_malloc;
+use crate::warn;
+pub use crate::warn::out_of_memory;
 use dunegc::config::{self, OnError};
 use dunegc::message;
 use dunegc::raw::{self, FreeError, Kind};
@@ -21,69 +23,6 @@ pub fn keep_past_the_end(on: bool) {
 #[inline(always)]
 pub fn padded(size: usize) -> usize {
     size.saturating_add(EXTRA.load(Relaxed))
-}
-
-/// An object of `kind`, zeroed if that is. What the out-of-memory function returns without memory.
-#[inline(always)]
-pub fn get(kind: Kind, size: usize) -> *mut c_void {
-    match raw::alloc_fast(kind, size) {
-        Some(p) => p.cast(),
-        None => get_slow(kind, size),
-    }
-}
-
-#[cold]
-#[inline(never)]
-extern "C" fn get_slow(kind: Kind, size: usize) -> *mut c_void {
-    startup::first_use();
-    let p = raw::alloc(kind, size);
-    if p.is_null() {
-        warn::out_of_memory(size)
-    } else {
-        p.cast()
-    }
-}
-
-/// Collected memory, zeroed.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_malloc(size: usize) -> *mut c_void {
-    get(Kind::Scan, padded(size))
-}
-
-/// Collected memory that is never scanned; not zeroed.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_malloc_atomic(size: usize) -> *mut c_void {
-    get(Kind::Atomic, padded(size))
-}
-
-/// Memory that is never collected and scanned as a root, zeroed.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_malloc_uncollectable(size: usize) -> *mut c_void {
-    get(Kind::Uncollectable, size)
-}
-
-/// Memory that is neither collected nor scanned; not zeroed.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_malloc_atomic_uncollectable(size: usize) -> *mut c_void {
-    get(Kind::AtomicUncollectable, size)
-}
-
-/// As [`GC_malloc`]; the program keeps a pointer near the object's start. Other pointers keep it too.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_malloc_ignore_off_page(size: usize) -> *mut c_void {
-    GC_malloc(size)
-}
-
-/// As [`GC_malloc_atomic`]; the program keeps a pointer near the object's start. Other pointers keep it too.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_malloc_atomic_ignore_off_page(size: usize) -> *mut c_void {
-    GC_malloc_atomic(size)
-}
-
-/// As [`GC_malloc`]: an object that is changed rarely is treated like others.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_malloc_stubborn(size: usize) -> *mut c_void {
-    GC_malloc(size)
 }
 
 /// Resizes, keeping the kind; null gives collected memory, size 0 frees and returns null.
@@ -105,7 +44,7 @@ pub unsafe extern "C" fn GC_realloc(p: *mut c_void, size: usize) -> *mut c_void 
     let wanted = if explicit { size } else { padded(size) };
     // SAFETY: by the caller's contract.
     match unsafe { raw::realloc(p.cast(), wanted) } {
-        Ok(q) if q.is_null() => warn::out_of_memory(size),
+        Ok(q) if q.is_null() => out_of_memory(size),
         Ok(q) => q.cast(),
         Err(e) => {
             bad_free(c"GC_realloc", p as usize, e);
@@ -159,41 +98,4 @@ fn bad_free(function: &core::ffi::CStr, p: usize, error: FreeError) {
         message!("{name}({p:#x}): {what}; aborting");
         warn::abort(c"Invalid pointer passed to free()");
     }
-}
-
-/// Collected memory at a multiple of `align`, zeroed. Null if `align` is not a power of two.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_memalign(align: usize, size: usize) -> *mut c_void {
-    if !align.is_power_of_two() {
-        return ptr::null_mut();
-    }
-    startup::first_use();
-    let p = raw::alloc_aligned(Kind::Scan, padded(size), align);
-    if p.is_null() {
-        warn::out_of_memory(size)
-    } else {
-        p.cast()
-    }
-}
-
-/// `posix_memalign` for collected memory: 0, EINVAL or ENOMEM.
-///
-/// # Safety
-/// `out` can be written.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_posix_memalign(
-    out: *mut *mut c_void,
-    align: usize,
-    size: usize,
-) -> c_int {
-    if !align.is_power_of_two() || align < size_of::<*mut c_void>() {
-        return libc::EINVAL;
-    }
-    let p = GC_memalign(align, size);
-    if p.is_null() {
-        return libc::ENOMEM;
-    }
-    // SAFETY: by the caller's contract.
-    unsafe { out.write(p) };
-    0
 }

@@ -5,7 +5,8 @@ use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::alloc::{GC_free, GC_realloc, get};
+use crate::alloc::{GC_free, GC_realloc};
+use crate::allocation::get;
 use crate::kinds;
 use crate::print::error;
 use crate::warn;

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use crate::alloc::GC_malloc;
+use crate::allocation::GC_malloc;
 use crate::debug::{HEADER, is_debug};
 use crate::finalize::register;
 use crate::print::error;

@@ -3,7 +3,8 @@
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 
-use crate::alloc::{get, padded};
+use crate::alloc::padded;
+use crate::allocation::get;
 use crate::kinds::{kind, number};
 use crate::{startup, warn};
 use dunegc::disclaim;

@@ -4,7 +4,8 @@ use core::ffi::{c_int, c_uint, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-use crate::alloc::{get, padded, pin};
+use crate::alloc::{padded, pin};
+use crate::allocation::get;
 use crate::{startup, warn};
 use dunegc::kinds::{self, Procedure};
 use dunegc::raw::{self, Kind};
@@ -207,7 +208,7 @@ pub unsafe extern "C" fn GC_generic_malloc_many(size: usize, k: c_int, result: *
     core::hint::black_box(objects);
 }
 
-/// A list of objects as from [`GC_malloc`](crate::alloc::GC_malloc), linked through their first words; otherwise zeroed.
+/// A list of objects as from [`GC_malloc`](crate::allocation::GC_malloc), linked through their first words; otherwise zeroed.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_malloc_many(size: usize) -> *mut c_void {
     let mut result = ptr::null_mut();

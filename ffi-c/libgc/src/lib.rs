@@ -4,7 +4,11 @@
 //! Each file implements the calls of one subject; the mechanisms lie in the collector. The names are the interface's own.
 #![allow(non_snake_case, non_upper_case_globals)]
 
+use dunegc as collector;
+
 mod alloc;
+#[path = "../../src/boehm/allocation.rs"]
+mod allocation;
 mod check;
 mod collect;
 mod created;
@@ -20,11 +24,12 @@ mod heap;
 mod kinds;
 mod links;
 mod mark;
+#[path = "../../src/boehm/objects.rs"]
+mod objects;
 mod params;
 mod print;
 mod roots;
 mod startup;
-mod string;
 mod suspend;
 mod threads;
 mod toggle;

@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_void};
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::heap::GC_base;
+use crate::objects::GC_base;
 use crate::vars::GC_find_leak;
 use crate::{startup, warn};
 use dunegc::raw::{self, Link, MoveLink};

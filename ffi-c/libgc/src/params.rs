@@ -7,18 +7,12 @@ use crate::{alloc, env, startup, vars};
 use dunegc::config::{self, Builder, Config};
 use dunegc::mark::pool;
 use dunegc::raw;
-use dunegc::{message, pacer, stats};
+use dunegc::{message, pacer};
 
 /// `(major << 16) | (minor << 8) | micro` of the release whose interface this is: 8.2.2.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_version() -> c_uint {
     8 << 16 | 2 << 8 | 2
-}
-
-/// Collections so far.
-#[unsafe(no_mangle)]
-pub extern "C" fn GC_get_gc_no() -> usize {
-    stats::collections() as usize
 }
 
 /// Changes the configuration, or says that it stays.

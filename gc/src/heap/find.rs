@@ -1,6 +1,6 @@
 //! From an address to the object around it.
 
-use super::block::{Block, Info, State};
+use super::block::{Block, Info, State, valid, words};
 use super::layout::{self, BLOCK};
 use super::{class, large};
 use crate::raw::Object;
@@ -78,4 +78,37 @@ impl Slot {
 /// The allocated object around `addr`.
 pub fn object(addr: usize) -> Option<Object> {
     slot(addr).filter(Slot::is_allocated).map(|s| s.object())
+}
+
+/// Calls `f` for the objects of a block, those in thread caches included; not for what was freed, also by other threads, though its
+/// owner may not look for a long time. With the world stopped.
+#[inline]
+pub fn each_in(block: Block, info: Info, mut f: impl FnMut(Slot)) {
+    let slot = |index, base, size| Slot {
+        block,
+        index,
+        base,
+        size,
+        info,
+    };
+    match info.state() {
+        State::Small => {
+            let class = info.class() as usize;
+            let (size, capacity) = (class::SIZE[class] as usize, class::CAPACITY[class] as usize);
+            for w in 0..words(capacity) {
+                let freed = block.free(w).load(Relaxed) | block.side(w).remote.load(Relaxed);
+                let mut live = valid(capacity, w) & !freed;
+                while live != 0 {
+                    let i = w * 64 + live.trailing_zeros() as usize;
+                    live &= live - 1;
+                    f(slot(i, block.addr() + i * size, size));
+                }
+            }
+        }
+        State::Large => {
+            let size = block.head().length.load(Relaxed) as usize;
+            f(slot(0, block.addr(), size));
+        }
+        _ => {}
+    }
 }

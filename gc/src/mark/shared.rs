@@ -6,8 +6,8 @@ use super::marker::{Marker, Tally};
 use super::packet::{Left, Packet};
 use super::phase::Phase;
 use super::shape::{self, SHAPES};
-use crate::heap::block::{Block, State, valid, words};
-use crate::heap::{class, runs};
+use crate::heap::block::Block;
+use crate::heap::{find, runs};
 use crate::kind::Kind;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -352,31 +352,10 @@ impl Shared {
         if self.explicit.load(Relaxed) >> info.kind().bit() & 1 == 0 {
             return;
         }
-        match info.state() {
-            State::Small => {
-                let class = info.class() as usize;
-                let (size, capacity) =
-                    (class::SIZE[class] as usize, class::CAPACITY[class] as usize);
-                for w in 0..words(capacity) {
-                    // What was freed by other threads is free, though its owner may not look for a long time.
-                    let freed = b.free(w).load(Relaxed) | b.side(w).remote.load(Relaxed);
-                    let mut live = valid(capacity, w) & !freed;
-                    while live != 0 {
-                        let i = w * 64 + live.trailing_zeros() as usize;
-                        live &= live - 1;
-                        let addr = b.addr() + i * size;
-                        m.tally.roots += size as u64;
-                        m.range(addr, addr + size);
-                    }
-                }
-            }
-            State::Large => {
-                let size = b.head().length.load(Relaxed) as usize;
-                m.tally.roots += size as u64;
-                m.range(b.addr(), b.addr() + size);
-            }
-            _ => {}
-        }
+        find::each_in(b, info, |s| {
+            m.tally.roots += s.size as u64;
+            m.range(s.base, s.base + s.size);
+        });
     }
 
     /// The deque of marker `id`; `None` for [`NO_DEQUE`].
