@@ -45,6 +45,15 @@ fn the_stack_below_an_alternate_one() {
     );
 }
 
+/// libgc1 keeps some; how many depends on the frames.
+#[test]
+fn leftovers_on_the_stack() {
+    let outcome = oracle("leftovers.c").own();
+    assert!(outcome.status.success(), "{outcome}");
+    let most = outcome.stdout.trim_start_matches("kept at most: ").trim();
+    assert!(most.parse::<u32>().is_ok_and(|n| n <= 4), "{outcome}");
+}
+
 #[test]
 fn suspended_threads() {
     oracle("suspend.c").same();

@@ -5,7 +5,7 @@ use core::mem::transmute;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use crate::vars::GC_dont_gc;
-use crate::{finalize, params, startup};
+use crate::{finalize, heap, params, startup};
 use dunegc::{cycle, raw};
 
 type StopFunc = unsafe extern "C" fn() -> c_int;
@@ -27,6 +27,8 @@ pub fn is_wanted(explicit: bool) -> bool {
 /// A full collection unless collections are disabled; true if it took place.
 pub fn collect() -> bool {
     startup::first_use();
+    // The collector's frames are scanned with the others of this thread: what earlier calls left there keeps nothing.
+    heap::GC_clear_stack(core::ptr::null_mut());
     // SAFETY: __errno_location always returns the thread's errno cell.
     let errno = unsafe { *libc::__errno_location() };
     let done = GC_dont_gc.load(Relaxed) == 0 && raw::collect().is_ok();

@@ -211,6 +211,9 @@ pub unsafe extern "C" fn GC_invoke_finalizers() -> c_int {
         "inc ebx",
         "jmp 2b",
         "3:",
+        // What was finalized is not kept by what is left here.
+        "mov qword ptr [rsp + 8], 0",
+        "mov qword ptr [rsp + 16], 0",
         "mov eax, ebx",
         "add rsp, 32",
         ".cfi_adjust_cfa_offset -32",
