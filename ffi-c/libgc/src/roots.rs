@@ -1,7 +1,7 @@
 //! Roots that the program adds and leaves out.
 
 use core::ffi::{c_char, c_int, c_void};
-use core::mem::transmute;
+use core::mem::{MaybeUninit, transmute};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -66,6 +66,42 @@ pub extern "C" fn GC_is_tmp_root(p: *mut c_void) -> c_int {
 pub fn is_root(p: usize) -> bool {
     let stack = threads::stack().is_some_and(|(lo, hi)| (lo..hi).contains(&p));
     stack || roots::is_registered(p) || roots::is_in_segment(p)
+}
+
+/// glibc's `struct dl_find_object`.
+#[repr(C)]
+struct Found {
+    flags: u64,
+    start: usize,
+    end: usize,
+    map: *mut c_void,
+    unwind: *mut c_void,
+    reserved: [u64; 7],
+}
+type FindObject = unsafe extern "C" fn(*mut c_void, *mut Found) -> c_int;
+
+/// glibc's `_dl_find_object`, since 2.35. It takes no lock.
+static FIND_OBJECT: AtomicUsize = AtomicUsize::new(0);
+
+/// Once, with the world running.
+pub fn start() {
+    // SAFETY: a C string.
+    let f = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
+    if !f.is_null() {
+        FIND_OBJECT.store(f as usize, Relaxed);
+        roots::set_object_end(object_end);
+    }
+}
+
+fn object_end(address: usize) -> Option<usize> {
+    let mut found = MaybeUninit::<Found>::uninit();
+    // SAFETY: stored above before this function was; any address may be asked for. The place is as large as the structure.
+    let known = unsafe {
+        let find = transmute::<usize, FindObject>(FIND_OBJECT.load(Relaxed));
+        find(address as *mut c_void, found.as_mut_ptr()) == 0
+    };
+    // SAFETY: filled if the result was 0.
+    known.then(|| unsafe { (*found.as_ptr()).end })
 }
 
 static HAS_ROOTS: AtomicUsize = AtomicUsize::new(0);

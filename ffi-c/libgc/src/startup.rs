@@ -34,6 +34,7 @@ fn start() {
     }
     env::read();
     events::start();
+    roots::start();
     roots::prepare();
     // SAFETY: the three functions may be called at any time in that order.
     unsafe {

@@ -9,7 +9,7 @@ mod ranges;
 mod read;
 mod registered;
 
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering::*};
 pub use enumerate::{RootsError, enumerate};
 pub use plan::is_in_segment;
 pub use registered::{OutOfMemory, add, exclude, include, is_registered, remove};
@@ -53,7 +53,7 @@ pub enum Mappings {
     /// All readable and writable memory, and read-only memory without a file.
     #[default]
     All,
-    /// Data segments of loaded objects (private file mappings and the memory that directly follows them), stacks, thread
+    /// Data segments of loaded objects (private file mappings and their memory that directly follows them), stacks, thread
     /// control blocks with their static TLS, registered ranges.
     SegmentsOnly,
     /// As `SegmentsOnly` without the data segments.
@@ -65,6 +65,22 @@ static CHOSEN: AtomicU8 = AtomicU8::new(0);
 /// Chooses which memory counts in collections from the next one on.
 pub fn set_mappings(mappings: Mappings) {
     CHOSEN.store(mappings as u8, Relaxed);
+}
+
+/// Says of an address in a loaded object where that ends, `None` elsewhere. Called with the world stopped.
+pub type ObjectEnd = fn(usize) -> Option<usize>;
+
+static OBJECT_END: AtomicUsize = AtomicUsize::new(0);
+
+/// Tells segments from other memory that happens to lie behind them. Without it all that follows a file mapping counts.
+pub fn set_object_end(f: ObjectEnd) {
+    OBJECT_END.store(f as usize, Release);
+}
+
+/// What [`set_object_end`] set.
+fn object_end() -> Option<ObjectEnd> {
+    // SAFETY: null or a function of this type, stored above; an Option of a function has null as None.
+    unsafe { core::mem::transmute::<usize, Option<ObjectEnd>>(OBJECT_END.load(Acquire)) }
 }
 
 /// What [`set_mappings`] chose.

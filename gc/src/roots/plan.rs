@@ -1,7 +1,7 @@
 //! What the threads' registers say about memory, before the mappings are looked at.
 use super::classify::{Class, classify};
 use super::ranges::RangeSet;
-use super::{RootKind, RootRange};
+use super::{RootKind, RootRange, object_end};
 use crate::sys::proc_maps::{self, Mapping};
 use crate::sys::raw::{Errno, getpid};
 use crate::sys::scratch::{self, ScratchVec};
@@ -16,7 +16,7 @@ pub(super) struct Entry {
     pub start: usize,
     pub end: usize,
     pub class: Class,
-    /// Part of a loaded object's data: a private writable file mapping, or memory that directly follows a file mapping.
+    /// Part of a loaded object's data: a private writable file mapping, or memory that directly follows a file mapping and belongs to it.
     pub segment: bool,
     /// Made by the kernel as the main thread's stack.
     pub main_stack: bool,
@@ -209,7 +209,7 @@ fn each_readable(mut f: impl FnMut(Entry)) -> Result<(), Errno> {
             file_end = m.end;
         }
         if m.read {
-            f(entry(m, follows));
+            entries(m, follows, &mut f);
         }
     })
 }
@@ -221,14 +221,34 @@ pub fn is_in_segment(addr: usize) -> bool {
     read.is_ok() && found
 }
 
-fn entry(m: &Mapping<'_>, follows: bool) -> Entry {
+/// A mapping's entry; two if a data segment ends within it.
+fn entries(m: &Mapping<'_>, follows: bool, f: &mut impl FnMut(Entry)) {
     let class = classify(m);
-    let segment = class == Class::Data || follows && class == Class::Private && m.write;
-    Entry {
+    let mut all = Entry {
         start: m.start,
         end: m.end,
         class,
-        segment,
+        segment: class == Class::Data,
         main_stack: m.path == b"[stack]",
+    };
+    if follows && class == Class::Private && m.write {
+        let end = object_end().map_or(m.end, |end| end(m.start).map_or(m.start, page_up));
+        if m.start < end {
+            let end = end.min(m.end);
+            f(Entry {
+                end,
+                segment: true,
+                ..all
+            });
+            all.start = end;
+        }
     }
+    if all.start < all.end {
+        f(all);
+    }
+}
+
+/// The end of the page with the last byte before `addr`.
+fn page_up(addr: usize) -> usize {
+    addr.next_multiple_of(4096)
 }
