@@ -1,8 +1,8 @@
 //! guile's own test-suite with Debian's libgc1 and with this project's library. By hand: Debian's packages do not hold it, and it takes
-//! some minutes. `DUNEGC_GUILE_SOURCE` names a source tree of the installed version:
+//! some minutes. `GUILE_SOURCE` names a source tree of the installed version:
 //!
 //! ```sh
-//! DUNEGC_GUILE_SOURCE=guile-3.0.8 cargo test --release -p dunegc-tests --test libgc_guile -- --ignored --nocapture
+//! GUILE_SOURCE=guile-3.0.8 cargo test --release -p dunegc-tests --test libgc_guile -- --ignored --nocapture
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,8 +16,7 @@ use dunegc_tests::{Run, libgc_dir, need, scratch};
 const LIMIT: u64 = 300;
 
 fn source() -> PathBuf {
-    let dir =
-        env::var_os("DUNEGC_GUILE_SOURCE").expect("DUNEGC_GUILE_SOURCE: a source tree of guile");
+    let dir = env::var_os("GUILE_SOURCE").expect("GUILE_SOURCE: a source tree of guile");
     let dir = PathBuf::from(dir);
     fs::canonicalize(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
 }
@@ -31,13 +30,15 @@ fn with(ours: bool, run: Run) -> Run {
     }
 }
 
-/// `text` without the addresses that are part of some tests' names.
-fn without_addresses(text: &str) -> String {
-    text.split(' ')
+/// `line` without the addresses, descriptors and paths that are part of some tests' names.
+fn name(line: &str, dir: &Path) -> String {
+    line.replace(&*dir.to_string_lossy(), "DIR")
+        .split(' ')
         .map(|word| {
             let digits = word.trim_end_matches(['>', ')', ':']);
-            let address = digits.len() > 8 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-            if address { "ADDRESS" } else { word }
+            let number = digits.bytes().all(|b| b.is_ascii_hexdigit());
+            let address = number && (digits.len() > 8 || word.contains('>'));
+            if address { "NUMBER" } else { word }
         })
         .collect::<Vec<_>>()
         .join(" ")
@@ -81,7 +82,7 @@ fn results(suite: &Path, file: &str, ours: bool) -> BTreeMap<String, usize> {
             .split_once(": ")
             .is_some_and(|(kind, _)| kinds.contains(&kind))
         {
-            *counts.entry(without_addresses(line)).or_default() += 1;
+            *counts.entry(name(line, &dir)).or_default() += 1;
         }
     }
     counts.insert(format!("exit status {}", outcome.code()), 1);
