@@ -13,6 +13,7 @@ mod maps;
 mod monitor;
 mod process;
 mod self_test;
+mod signal;
 mod stats;
 mod subject;
 mod sys;

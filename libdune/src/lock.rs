@@ -31,6 +31,11 @@ impl<T> Lock<T> {
         }
         Guard(self)
     }
+
+    /// In a forked child: whoever had it taken is not there.
+    pub fn free_in_child(&self) {
+        self.taken.store(false, Release);
+    }
 }
 
 /// The value, until dropped.

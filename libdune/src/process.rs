@@ -18,7 +18,7 @@ use crate::monitor::{self, stubs};
 use crate::stats::Counters;
 use crate::sys::Mapping;
 use crate::table::{Tables, View};
-use crate::thread::{Record, Thread, unsupported};
+use crate::thread::{Record, Thread};
 use crate::trap;
 use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
@@ -86,9 +86,6 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
     trap::STATE_SIZE.store((xsave::size() as u64).next_multiple_of(64), Relaxed);
     trap::STATE_MASK.store(xsave::enabled(), Relaxed);
     maps::find(0)?;
-    if config.whole {
-        unsupported::check_process()?;
-    }
     let memory = Mapping::new((size_of::<Process>() as u64).next_multiple_of(4096))?;
     let at = memory.start() as *mut Process;
     let process = Process::new(config)?;
@@ -99,7 +96,12 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
     };
     core::mem::forget(memory);
     process.prepare()?;
+    crate::signal::shim::KICK.store(config.signal, Relaxed);
+    crate::signal::action::handle_kick(config.signal);
     PROCESS.store(at, Release);
+    if config.whole {
+        crate::signal::action::adopt();
+    }
     Ok(process)
 }
 

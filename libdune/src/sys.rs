@@ -44,8 +44,22 @@ pub fn thread_id() -> i32 {
 
 /// Reads a word of the program's memory, wherever that is.
 pub fn read(from: u64, to: &mut u64) -> bool {
-    let local = [core::ptr::from_mut(to) as u64, 8];
-    let remote = [from, 8];
+    read_from(from, core::ptr::from_mut(to).cast(), 8)
+}
+
+/// Reads the program's memory, wherever that is; `false` if not all of it may be read.
+pub fn read_from(from: u64, to: *mut u8, len: usize) -> bool {
+    copy(libc::SYS_process_vm_readv, to as u64, from, len)
+}
+
+/// Writes to the program's memory, wherever that is; `false` if not all of it may be written.
+pub fn write_to(to: u64, from: *const u8, len: usize) -> bool {
+    copy(libc::SYS_process_vm_writev, from as u64, to, len)
+}
+
+fn copy(number: i64, own: u64, other: u64, len: usize) -> bool {
+    let local = [own, len as u64];
+    let remote = [other, len as u64];
     let args = [
         process_id() as u64,
         (&raw const local) as u64,
@@ -54,8 +68,8 @@ pub fn read(from: u64, to: &mut u64) -> bool {
         1,
         0,
     ];
-    // SAFETY: the kernel checks the other address.
-    unsafe { call(libc::SYS_process_vm_readv as u64, args) == 8 }
+    // SAFETY: the caller's buffer is as long as it says; the kernel checks the other address.
+    unsafe { call(number as u64, args) == len as i64 }
 }
 
 /// Lets another thread run.

@@ -66,6 +66,11 @@ fn handlers_see_the_program_and_not_the_run_loop() {
     let Some(library) = library() else { return };
     let program = compile_with("guest_signals", "guest", &[]);
     for _ in 0..5 {
+        same(&library, &Run::new(&program), true);
+    }
+    // It ends by a signal, so it says nothing at its end.
+    let program = compile_with("guest_handlers", "handlers", &["-lm"]);
+    for _ in 0..3 {
         same(&library, &Run::new(&program), false);
     }
 }
@@ -131,9 +136,18 @@ fn real_programs_print_the_same() {
     ] {
         same(&library, &shell(script), false);
     }
-    same(
-        &library,
-        &Run::new("perl").args(["-e", "print 6 * 7"]),
-        true,
-    );
+    for command in [
+        &["perl", "-e", "print 6 * 7"][..],
+        &["python3", "-c", "print(sum(i * i for i in range(10000)))"],
+        &["sqlite3", ":memory:", "select 6 * 7"],
+        &["xz", "-T2", "-dc", "numbers.xz"],
+        &[
+            "bash",
+            "-c",
+            "trap 'echo trapped' USR1; kill -USR1 $$; (exit 3); echo $?",
+        ],
+    ] {
+        let run = Run::new(command[0]).args(&command[1..]).dir(&dir);
+        same(&library, &run, true);
+    }
 }

@@ -170,12 +170,12 @@ global_asm!(
     dispatch = sym crate::trap::dispatch,
 );
 
-// Into the guest: the program's callee-saved registers stay on its own stack, where the guest finds them again. Out of it: everything is loaded from a
-// structure; flags and instruction pointer come from the program's stack, below what may be in use there (128 bytes below the stack pointer).
+// Into the guest: the program's callee-saved registers stay on its own stack, where the guest finds them again. The way out is `dune_return`: the kernel
+// loads everything at once, blocked signals too, as behind a signal handler.
 global_asm!(
     ".pushsection .text,\"ax\",@progbits",
-    ".globl dune_enter, dune_native",
-    ".hidden dune_enter, dune_native",
+    ".globl dune_enter",
+    ".hidden dune_enter",
     // dune_enter(argument, stack, run): run(argument, rsp, rip) on that stack; does not return here outside of the guest.
     "dune_enter:",
     "push rbp",
@@ -200,33 +200,6 @@ global_asm!(
     "pop rbx",
     "pop rbp",
     "ret",
-    // dune_native(registers, state, mask): goes on natively.
-    "dune_native:",
-    "mov eax, edx",
-    "shr rdx, 32",
-    "xrstor64 [rsi]",
-    "mov rax, rdi",
-    "mov rsp, [rax + 48]",
-    "lea rsp, [rsp - 128]",
-    "push qword ptr [rax + 128]",
-    "push qword ptr [rax + 136]",
-    "mov rbx, [rax + 8]",
-    "mov rcx, [rax + 16]",
-    "mov rdx, [rax + 24]",
-    "mov rsi, [rax + 32]",
-    "mov rdi, [rax + 40]",
-    "mov rbp, [rax + 56]",
-    "mov r8, [rax + 64]",
-    "mov r9, [rax + 72]",
-    "mov r10, [rax + 80]",
-    "mov r11, [rax + 88]",
-    "mov r12, [rax + 96]",
-    "mov r13, [rax + 104]",
-    "mov r14, [rax + 112]",
-    "mov r15, [rax + 120]",
-    "mov rax, [rax]",
-    "popfq",
-    "ret 128",
     ".popsection",
 );
 
@@ -278,12 +251,8 @@ unsafe extern "C" {
         stack: u64,
         run: unsafe extern "C" fn(*mut core::ffi::c_void, u64, u64) -> !,
     );
-    /// Goes on natively with these registers and this vector state.
-    pub fn dune_native(
-        registers: *const crate::arch::registers::Registers,
-        state: *const crate::arch::xsave::State,
-        mask: u64,
-    ) -> !;
+    /// Goes on natively with what the context says.
+    pub fn dune_return(context: *const crate::signal::frame::Context) -> !;
 }
 
 /// The exit stub of an index.

@@ -7,6 +7,8 @@
 use super::{NOBODY, Thread};
 use crate::arch::registers::{BASE_FLAGS, Registers, USER_FLAGS};
 use crate::engine::Cpu;
+use crate::signal::action;
+use crate::signal::frame::AltStack;
 use crate::sys;
 use crate::tls;
 use core::arch::global_asm;
@@ -101,23 +103,39 @@ impl Thread {
                 args[1] = stack + size;
             }
         };
+        // The child is not disturbed before it can deal with signals.
+        sys::block(libc::SIG_SETMASK, !0);
         if flags & VM == 0 {
             stack_at(&mut request, &mut args, 0, 0);
             // SAFETY: like fork: the child has a copy of this stack.
             let result = unsafe { sys::call(number as u64, args) };
             if result == 0 {
+                // A signal that has arrived is the parent's.
+                self.record.note.take();
                 self.process.close_in_child();
+                if self.process.config.whole {
+                    action::give_back();
+                }
                 self.leave(child);
             }
+            self.unblock();
             return result;
         }
         let new = match Thread::find(self.process, NOBODY) {
             Ok(new) => new,
-            Err(_) => return -i64::from(libc::EAGAIN),
+            Err(_) => {
+                self.unblock();
+                return -i64::from(libc::EAGAIN);
+            }
         };
         new.native = child;
         new.state.0 = self.state.0;
-        new.blocked_kick = self.blocked_kick;
+        new.mask = self.mask;
+        new.alt = if flags & VFORK != 0 {
+            self.alt
+        } else {
+            AltStack::NONE
+        };
         new.restartable = 0;
         let record = new.record;
         let start = if flags & THREAD != 0 {
@@ -137,6 +155,7 @@ impl Thread {
         if result < 0 || flags & VFORK != 0 {
             record.owner.store(0, Release);
         }
+        self.unblock();
         result
     }
 }
@@ -167,12 +186,13 @@ unsafe extern "C" fn start_thread(thread: *mut c_void) -> ! {
     thread.record.owner.store(sys::thread_id(), Release);
     let registers = thread.native;
     let entered = thread.process.config.follow
-        && thread.adopt_child().is_ok()
+        && thread.adopt().is_ok()
         && thread.cpu.set_state(&thread.state).is_ok();
     if !entered {
         thread.leave(registers);
     }
     tls::set(thread.record);
+    thread.set_mask(thread.mask);
     thread.start(registers)
 }
 
@@ -181,16 +201,6 @@ unsafe extern "C" fn start_native(thread: *mut c_void) -> ! {
     let thread = unsafe { &mut *thread.cast::<Thread>() };
     let registers = thread.native;
     thread.leave(registers)
-}
-
-impl Thread {
-    /// [`Thread::adopt`] for a thread that was born with the library's signal blocked.
-    fn adopt_child(&mut self) -> Result<(), crate::Error> {
-        let blocked = self.blocked_kick;
-        self.adopt()?;
-        self.blocked_kick = blocked;
-        Ok(())
-    }
 }
 
 unsafe extern "C" {

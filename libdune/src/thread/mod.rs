@@ -5,6 +5,7 @@ mod fault;
 mod memory;
 mod rseq;
 mod run_loop;
+mod signals;
 mod system_call;
 pub mod unsupported;
 
@@ -16,6 +17,9 @@ use crate::error::Error;
 use crate::monitor::area::{self, Area};
 use crate::monitor::stubs;
 use crate::process::{AnyCpu, Process};
+use crate::signal::bit;
+use crate::signal::frame::{self, AltStack, Context};
+use crate::signal::note::{Arrived, Note};
 use crate::stats::count;
 use crate::sys::{self, Mapping};
 use crate::tls;
@@ -32,6 +36,8 @@ pub struct Record {
     inside: AtomicBool,
     /// The epoch up to which this vCPU has flushed.
     flushed: AtomicU64,
+    /// A signal that its handler has not seen yet.
+    pub note: Note,
     /// What only the owner uses.
     thread: *mut Thread,
 }
@@ -45,12 +51,20 @@ pub struct Thread {
     record: &'static Record,
     cpu: AnyCpu,
     area: Area,
-    /// The thread blocked the library's signal itself.
-    blocked_kick: bool,
+    /// What the program blocks in this thread.
+    mask: u64,
+    /// Its alternate stack for handlers.
+    alt: AltStack,
+    /// It left for an exception, and comes back with the signal.
+    returns: bool,
+    /// A timer that will interrupt the vCPU.
+    soon: Option<u64>,
     /// The area for restartable sequences that was registered; zero: none.
     restartable: u64,
     /// What a thread goes on with natively.
     native: Registers,
+    /// The same as a signal frame.
+    frame: frame::Context,
     state: State,
 }
 
@@ -63,7 +77,7 @@ pub fn current() -> Option<&'static Record> {
 
 impl Record {
     /// Ends the owner's run.
-    fn kick(&self) {
+    pub fn kick(&self) {
         let owner = self.owner.load(Acquire);
         let signal = self.process.config.signal;
         let args = [self.process.id as u64, owner as u64, signal as u64, 0, 0, 0];
@@ -102,10 +116,6 @@ impl Record {
     }
 }
 
-const fn bit(signal: i32) -> u64 {
-    1 << (signal - 1)
-}
-
 impl Thread {
     /// A record for a thread: its own of before, one whose thread has ended, or a new one.
     // The exclusive reference comes from the reservation, not from the machine.
@@ -117,6 +127,7 @@ impl Thread {
             let free = old == 0 || old != NOBODY && (old == owner || ended(process.id, old));
             let take = || record.owner.compare_exchange(old, owner, AcqRel, Relaxed);
             if free && take().is_ok() {
+                record.note.take();
                 // SAFETY: the exchange made the record ours; its former owner is gone, has left, or is this thread.
                 return Ok(unsafe { &mut *record.thread });
             }
@@ -142,6 +153,7 @@ impl Thread {
                 owner: AtomicI32::new(owner),
                 inside: AtomicBool::new(false),
                 flushed: AtomicU64::new(0),
+                note: Note::new(),
                 thread,
             });
             thread.write(Thread {
@@ -149,9 +161,13 @@ impl Thread {
                 record: &*record,
                 cpu,
                 area,
-                blocked_kick: false,
+                mask: 0,
+                alt: AltStack::NONE,
+                returns: false,
+                soon: None,
                 restartable: 0,
                 native: Registers::default(),
+                frame: Context::new(&Registers::default(), 0, AltStack::NONE, 0),
                 state: State::INITIAL,
             });
             core::mem::forget(memory);
@@ -172,6 +188,7 @@ impl Thread {
         }
         let thread = Thread::find(process, sys::thread_id())?;
         thread.adopt()?;
+        thread.adopt_signals()?;
         // SAFETY: this is the thread's own state; sizes were checked by `process::make`.
         unsafe { thread.state.store() };
         thread.cpu.set_state(&thread.state)?;
@@ -192,10 +209,16 @@ impl Thread {
         }
         self.cpu.set_bases(fs, gs)?;
         self.restartable = rseq::suspend(fs);
+        self.returns = false;
+        Ok(())
+    }
+
+    /// Takes over blocked signals and the alternate stack.
+    fn adopt_signals(&mut self) -> Result<(), Error> {
+        self.alt = Thread::native_alt(self.process.config.whole.then_some(&AltStack::NONE))?;
         let kick = bit(self.process.config.signal);
-        let old = sys::block(libc::SIG_BLOCK, kick);
-        self.blocked_kick = old & kick != 0;
-        self.cpu.set_blocked(old & !kick)
+        self.mask = sys::block(libc::SIG_BLOCK, kick);
+        self.cpu.set_blocked(self.mask & !kick)
     }
 
     /// Prepares the vCPU to go on at CPL 3.
@@ -209,16 +232,45 @@ impl Thread {
     /// Leaves the guest: the thread goes on natively with `registers` and the vector state in `self.state`.
     fn leave(&mut self, registers: Registers) -> ! {
         count(&self.process.counters.leaves);
-        self.native = registers;
         self.record.inside.store(false, SeqCst);
-        tls::set(core::ptr::null());
-        if !self.blocked_kick {
-            sys::block(libc::SIG_UNBLOCK, bit(self.process.config.signal));
+        // From here to the end, where all of the thread's state changes at once, the shim has no place to go on.
+        sys::block(libc::SIG_SETMASK, !0);
+        if let Some(arrived) = self.record.note.take() {
+            self.send_again(&arrived);
         }
+        tls::set(core::ptr::null());
         rseq::resume(core::mem::take(&mut self.restartable));
-        let mask = crate::arch::xsave::enabled();
+        if !self.process.config.whole {
+            self.alt = Thread::native_alt(None).unwrap_or(AltStack::NONE);
+        }
+        frame::seal(&mut self.state);
+        let vectors = self.state.0.as_ptr() as u64;
+        self.frame = Context::new(&registers, vectors, self.alt, self.mask);
         // SAFETY: registers are those of guest code of this very process, which may run natively as well; the state is one that XSAVE made.
-        unsafe { stubs::dune_native(&raw const self.native, &raw const self.state, mask) }
+        unsafe { stubs::dune_return(&raw const self.frame) }
+    }
+
+    /// Called by the shim in a native thread: if the thread left for an exception, it comes back to handle the signal in the guest, and this does not return.
+    pub fn come_back(arrived: &Arrived, context: &Context) {
+        let Some(process) = crate::process::get() else {
+            return;
+        };
+        let own = sys::thread_id();
+        let record = process.records().find(|r| r.owner.load(Acquire) == own);
+        let Some(record) = record.filter(|_| !process.closed.load(SeqCst)) else {
+            return;
+        };
+        // SAFETY: the record is this thread's, which is not in the guest.
+        let thread = unsafe { &mut *record.thread };
+        if !core::mem::take(&mut thread.returns) {
+            return;
+        }
+        thread.native = context.registers();
+        thread.frame = *context;
+        record.note.put(*arrived);
+        let stack = thread.area.loop_stack();
+        // SAFETY: the stack is the record's own and not in use; `begin_again` never returns.
+        unsafe { stubs::dune_enter(core::ptr::from_mut(thread).cast(), stack, begin_again) };
     }
 }
 
@@ -238,6 +290,22 @@ unsafe extern "C" fn begin(thread: *mut core::ffi::c_void, rsp: u64, rip: u64) -
         rip,
         ..Registers::default()
     })
+}
+
+/// The same for a thread that comes back with a signal. Every signal is blocked.
+unsafe extern "C" fn begin_again(thread: *mut core::ffi::c_void, _: u64, _: u64) -> ! {
+    // SAFETY: `come_back` passes the thread's own record.
+    let thread = unsafe { &mut *thread.cast::<Thread>() };
+    let registers = thread.native;
+    let (mask, alt) = (thread.frame.mask, thread.frame.stack);
+    let ready = thread.adopt().is_ok() && thread.adopt_signals().is_ok();
+    (thread.mask, thread.alt) = (mask, alt);
+    let vectors = thread.frame.vectors;
+    if !thread.load_vectors(vectors) || !ready {
+        thread.leave(registers);
+    }
+    tls::set(thread.record);
+    thread.start(registers)
 }
 
 impl Thread {

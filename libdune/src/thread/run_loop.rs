@@ -16,9 +16,14 @@ impl Thread {
     /// Runs the guest until the thread leaves it.
     pub(super) fn run_loop(&mut self) -> ! {
         loop {
+            if self.process.config.whole {
+                self.deliver();
+            }
             self.record.inside.store(true, SeqCst);
-            if self.process.closed.load(SeqCst) && !self.in_monitor() {
-                self.leave_at_exit();
+            if self.process.closed.load(SeqCst)
+                && let Some(registers) = self.program()
+            {
+                self.leave_with_state(registers);
             }
             if let Err(e) = self.flush_if_asked() {
                 self.give_up(e);
@@ -59,8 +64,8 @@ impl Thread {
     }
 
     /// Takes the library's signal from the queue, if that is what interrupted.
-    fn take_kick(&self) {
-        let set = super::bit(self.process.config.signal);
+    pub(super) fn take_kick(&self) {
+        let set = crate::signal::bit(self.process.config.signal);
         let zero = [0u64; 2];
         let args = [
             (&raw const set) as u64,
@@ -170,7 +175,13 @@ impl Thread {
             rip: frame.rip - back,
             ..frame
         };
-        self.leave_with_state(at(registers, frame));
+        self.leave_for_exception(at(registers, frame));
+    }
+
+    /// Leaves at an instruction that is about to cause a signal. The thread comes back to handle it.
+    fn leave_for_exception(&mut self, registers: Registers) -> ! {
+        self.returns = self.process.config.whole;
+        self.leave_with_state(registers)
     }
 
     /// Leaves with the vector state of the vCPU.
@@ -217,7 +228,7 @@ impl Thread {
             self.die(Error::Exit(0));
         }
         let registers = *self.cpu.registers();
-        self.leave_with_state(registers)
+        self.leave_for_exception(registers)
     }
 
     /// An exit that nobody expects: native from here on if the program's registers are known.

@@ -4,8 +4,8 @@ use super::{Thread, rseq, unsupported};
 use crate::arch::registers::{BASE_FLAGS, Registers, USER_FLAGS};
 use crate::arch::segments::Frame;
 use crate::engine::Cpu;
+use crate::signal::shim::{RESTART, call_safely};
 use crate::sys;
-use core::sync::atomic::Ordering::*;
 
 impl Thread {
     pub(super) fn system_call(&mut self, r: Registers) {
@@ -20,20 +20,25 @@ impl Thread {
         // SAFETY: as above.
         let stack = unsafe { (*at_frame).rsp };
         let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
-        if self.process.config.whole && unsupported::ends(r.rax as i64, &args) {
+        let whole = self.process.config.whole;
+        if whole && unsupported::ends(r.rax as i64, &args) {
             self.end_with_call(&r, stack);
         }
-        let result = self.make_call(r.rax as i64, args, &r);
-        if self.process.closed.load(SeqCst) {
-            self.leave_with_state(Registers {
-                rax: result as u64,
-                rip: r.rcx,
-                rsp: stack,
-                rflags: r.r11,
-                ..r
-            });
+        if whole && r.rax as i64 == libc::SYS_rt_sigreturn {
+            return self.return_from_handler(&r, at_frame);
         }
-        self.cpu.registers_mut().rax = result as u64;
+        // A signal comes first.
+        let result = if whole && self.record.note.is_set() {
+            RESTART
+        } else {
+            self.make_call(r.rax as i64, args, &r)
+        };
+        let again = whole && result == RESTART;
+        if again {
+            // SAFETY: as above.
+            unsafe { (*at_frame).rip -= unsupported::SYSCALL_LEN };
+        }
+        self.cpu.registers_mut().rax = if again { r.rax } else { result as u64 };
     }
 
     fn make_call(&mut self, number: i64, args: [u64; 6], r: &Registers) -> i64 {
@@ -45,28 +50,50 @@ impl Thread {
                 self.clone_call(number, args, r)
             }
             libc::SYS_rt_sigprocmask => self.mask_call(args),
+            libc::SYS_rt_sigaction if self.process.config.whole => self.action_call(args),
+            libc::SYS_sigaltstack if self.process.config.whole => {
+                // SAFETY: the exit stub halts with RSP at the frame.
+                let rsp = unsafe { (*(r.rsp as *const Frame)).rsp };
+                self.alt_call(args, rsp)
+            }
             libc::SYS_arch_prctl => self.base_call(args),
             libc::SYS_close | libc::SYS_close_range | libc::SYS_dup2 | libc::SYS_dup3 => {
                 self.descriptor_call(number, args)
             }
             libc::SYS_rseq => rseq::call(args),
-            // SAFETY: the program's own system call, with its own arguments.
-            _ => unsafe { sys::call(number as u64, args) },
+            _ => self.ordinary_call(number, args),
         }
     }
 
-    /// The library's signal stays blocked outside of the guest, and unblocked inside of it.
-    fn mask_call(&mut self, args: [u64; 6]) -> i64 {
-        // SAFETY: the program's own system call.
-        let result = unsafe { sys::call(libc::SYS_rt_sigprocmask as u64, args) };
-        if result == 0 && args[1] != 0 {
-            let kick = super::bit(self.process.config.signal);
-            let now = sys::block(libc::SIG_BLOCK, kick);
-            if let Err(e) = self.cpu.set_blocked(now & !kick) {
-                self.die(e);
+    /// A call that signals may interrupt. Sets of blocked signals that it takes get the library's own.
+    fn ordinary_call(&self, number: i64, mut args: [u64; 6]) -> i64 {
+        let kick = crate::signal::bit(self.process.config.signal);
+        let mut mask = 0u64;
+        let mut pair = [0u64; 2];
+        let own = (&raw const mask) as u64;
+        match number {
+            libc::SYS_rt_sigsuspend if sys::read(args[0], &mut mask) => args[0] = own,
+            libc::SYS_ppoll if args[3] != 0 && sys::read(args[3], &mut mask) => args[3] = own,
+            libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2
+                if args[4] != 0 && sys::read(args[4], &mut mask) =>
+            {
+                args[4] = own;
             }
+            libc::SYS_pselect6
+                if args[5] != 0
+                    && sys::read_from(args[5], pair.as_mut_ptr().cast(), 16)
+                    && pair[0] != 0
+                    && sys::read(pair[0], &mut mask) =>
+            {
+                pair[0] = own;
+                args[5] = (&raw const pair) as u64;
+            }
+            _ => {}
         }
-        result
+        mask |= kick;
+        core::hint::black_box((&mask, &pair));
+        // SAFETY: the program's own system call, with its own arguments or copies.
+        unsafe { call_safely(number, args, self.record.note.flag()) }
     }
 
     /// The guest has segment bases of its own.
