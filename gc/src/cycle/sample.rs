@@ -2,27 +2,27 @@
 //! collection, and compared with those of the next.
 
 use crate::heap::block::{Block, Info, words};
-use crate::heap::layout::GROUPS;
 use crate::heap::{class, runs};
 
-/// Blocks in the sample.
-const BLOCKS: usize = 32;
+/// Blocks in the sample, one word of marks of each: what is allocated together dies together, so many blocks tell more than many marks.
+const BLOCKS: usize = 512;
 /// Marked objects that tell something.
 const ENOUGH: usize = 256;
 
 #[derive(Clone, Copy)]
 struct Noted {
     block: Block,
-    /// What the block was used for, without what changes while it is.
-    shape: usize,
-    marks: [u64; GROUPS],
+    /// Class and kind of the block.
+    shape: u32,
+    word: u32,
+    marks: u64,
 }
 
 /// The sample.
 pub(super) struct Sample {
     noted: [Noted; BLOCKS],
     len: usize,
-    /// Where the next sample begins.
+    /// Moves blocks and words from one sample to the next.
     turn: usize,
 }
 
@@ -31,7 +31,8 @@ impl Sample {
         const NONE: Noted = Noted {
             block: Block::NONE,
             shape: 0,
-            marks: [0; GROUPS],
+            word: 0,
+            marks: 0,
         };
         Sample {
             noted: [NONE; BLOCKS],
@@ -45,12 +46,9 @@ impl Sample {
     pub fn mortality(&self) -> Option<usize> {
         let (mut all, mut alive) = (0, 0);
         for n in &self.noted[..self.len] {
-            let kept = shape_of(n.block.info()) == Some(n.shape);
-            for (w, &marks) in n.marks.iter().enumerate().filter(|(_, m)| **m != 0) {
-                all += marks.count_ones() as usize;
-                if kept {
-                    alive += (marks & n.block.mark_word(w)).count_ones() as usize;
-                }
+            all += n.marks.count_ones() as usize;
+            if shape_of(n.block.info()) == Some(n.shape) {
+                alive += (n.marks & n.block.mark_word(n.word as usize)).count_ones() as usize;
             }
         }
         (all >= ENOUGH).then(|| (all - alive) * 100 / all)
@@ -61,28 +59,26 @@ impl Sample {
         self.len = 0;
         let end = runs::frontier();
         let step = end.div_ceil(BLOCKS).max(1);
-        self.turn = (self.turn + 7) % step;
-        for i in (self.turn.max(1)..end).step_by(step) {
+        self.turn = self.turn.wrapping_add(7);
+        for i in (self.turn % step..end).step_by(step) {
             let block = Block(i as u32);
             let Some(shape) = shape_of(block.info()) else {
                 continue;
             };
-            let n = &mut self.noted[self.len];
-            n.block = block;
-            n.shape = shape;
             let used = words(class::CAPACITY[block.info().class() as usize] as usize);
-            for (w, m) in n.marks.iter_mut().enumerate() {
-                *m = if w < used { block.mark_word(w) } else { 0 };
-            }
+            let word = (self.turn + i) % used;
+            self.noted[self.len] = Noted {
+                block,
+                shape,
+                word: word as u32,
+                marks: block.mark_word(word),
+            };
             self.len += 1;
-            if self.len == BLOCKS {
-                break;
-            }
         }
     }
 }
 
 /// Class and kind of a block of small scanned objects.
-fn shape_of(info: Info) -> Option<usize> {
-    (info.is_small() && info.kind().is_scanned()).then(|| info.cache_index())
+fn shape_of(info: Info) -> Option<u32> {
+    (info.is_small() && info.kind().is_scanned()).then(|| info.cache_index() as u32)
 }
