@@ -184,23 +184,21 @@ impl Block {
         }
     }
 
-    /// Its info word, given the heap's base.
+    /// Its info word, given the address of the first one.
     ///
     /// # Safety
-    /// `base` is [`layout::base`] and the block lies below the limit.
+    /// `infos` is [`layout::base`]` + `[`table::INFO`], and the block lies below the limit.
     #[inline(always)]
-    pub unsafe fn info_from(self, base: usize) -> Info {
+    pub unsafe fn info_from(self, infos: usize) -> Info {
         // SAFETY: as in `info_cell`.
-        let cell = unsafe {
-            &*((base + table::INFO + self.0 as usize * table::INFO_SIZE) as *const AtomicU64)
-        };
+        let cell = unsafe { &*((infos + self.0 as usize * table::INFO_SIZE) as *const AtomicU64) };
         Info(cell.load(Relaxed))
     }
 
     /// Its head, given the heap's base.
     ///
     /// # Safety
-    /// As for [`Self::info_from`].
+    /// `base` is [`layout::base`], and the block lies below the limit.
     #[inline(always)]
     pub unsafe fn head_from(self, base: usize) -> &'static Head {
         // SAFETY: as in `head`.
@@ -210,22 +208,23 @@ impl Block {
     /// Free word of objects `64 w ..`, given the heap's base.
     ///
     /// # Safety
-    /// As for [`Self::info_from`]; `w < GROUPS`.
+    /// As for [`Self::head_from`]; `w < GROUPS`.
     #[inline(always)]
     pub unsafe fn free_from(self, base: usize, w: usize) -> &'static AtomicU64 {
         // SAFETY: as in `free`.
         unsafe { &*((base + table::FREE + (self.0 as usize * GROUPS + w) * 8) as *const AtomicU64) }
     }
 
-    /// Mark byte of object `index`, given the heap's base.
+    /// Mark byte of object `index`, given the address of the first info word.
     ///
     /// # Safety
     /// As for [`Self::info_from`]; `index < GROUPS * 64`.
     #[inline(always)]
-    pub unsafe fn mark_from(self, base: usize, index: usize) -> &'static AtomicU8 {
+    pub unsafe fn mark_from(self, infos: usize, index: usize) -> &'static AtomicU8 {
+        let distance = table::MARK - table::INFO;
         // SAFETY: as in `mark`.
         unsafe {
-            &*((base + table::MARK + self.0 as usize * table::MARK_SIZE + index) as *const AtomicU8)
+            &*((infos + self.0 as usize * table::MARK_SIZE + index + distance) as *const AtomicU8)
         }
     }
 
@@ -276,7 +275,7 @@ impl Block {
     pub fn mark(self, index: usize) -> &'static AtomicU8 {
         debug_assert!(index < GROUPS * 64);
         // SAFETY: as in `head`; `index < GROUPS * 64`.
-        unsafe { self.mark_from(layout::base(), index) }
+        unsafe { self.mark_from(layout::base() + table::INFO, index) }
     }
 
     /// The marks of objects `64 w ..` as bits.

@@ -2,7 +2,7 @@
 
 use super::alloc::current;
 use super::block::{Block, Info};
-use super::layout::{self, BLOCK, GROUPS};
+use super::layout::{self, BLOCK, GROUPS, table};
 use super::thread::ThreadHeap;
 use super::{batch, central, class, critical, find, large, lists, refill, remote, sweep};
 use crate::finalize;
@@ -72,7 +72,7 @@ fn locate(addr: usize) -> Option<Place> {
     unsafe { core::hint::assert_unchecked(off < layout::HEAP_SPAN) };
     let block = Block::at(off);
     // SAFETY: the block lies below the limit.
-    let info = unsafe { block.info_from(base) };
+    let info = unsafe { block.info_from(base + table::INFO) };
     let product = (off & (BLOCK - 1)) as u64 * info.high() as u64;
     if !info.is_small() || (product as u32) >= info.high() {
         return None;

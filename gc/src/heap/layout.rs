@@ -25,16 +25,16 @@ pub mod table {
     pub const INFO: usize = HEAP_SPAN;
     /// Bytes per block in [`INFO`].
     pub const INFO_SIZE: usize = 8;
-    /// `BlockHead`, 64 bytes.
-    pub const HEAD: usize = INFO + MAX_BLOCKS * INFO_SIZE;
-    /// Bytes per block in [`HEAD`].
-    pub const HEAD_SIZE: usize = 64;
-    /// Mark bytes, one per object.
-    pub const MARK: usize = HEAD + MAX_BLOCKS * HEAD_SIZE;
+    /// Mark bytes, one per object. Not further behind [`INFO`] than the displacement of an instruction reaches, for the marker.
+    pub const MARK: usize = INFO + MAX_BLOCKS * INFO_SIZE;
     /// Bytes per block in [`MARK`].
     pub const MARK_SIZE: usize = GROUPS * 64;
+    /// `BlockHead`, 64 bytes.
+    pub const HEAD: usize = MARK + MAX_BLOCKS * MARK_SIZE;
+    /// Bytes per block in [`HEAD`].
+    pub const HEAD_SIZE: usize = 64;
     /// Free words.
-    pub const FREE: usize = MARK + MAX_BLOCKS * MARK_SIZE;
+    pub const FREE: usize = HEAD + MAX_BLOCKS * HEAD_SIZE;
     /// Bytes per block in [`FREE`].
     pub const FREE_SIZE: usize = GROUPS * 8;
     /// Remote-free and held words, interleaved.
@@ -51,6 +51,8 @@ pub mod table {
     pub const TAG_SIZE: usize = GROUPS * 64 * 4;
     /// End of the slice.
     pub const END: usize = TAG + MAX_BLOCKS * TAG_SIZE;
+
+    const _: () = assert!(MARK - INFO <= i32::MAX as usize);
 }
 
 static BASE: AtomicUsize = AtomicUsize::new(0);

@@ -1,13 +1,15 @@
 //! One marker: finds the objects that words point to, sets their mark bytes, and scans them.
 //!
-//! Depth-first over packets, with a short first-in first-out ring in front, so that an object's memory is prefetched some
+//! Depth-first over packets, with a short first-in first-out [`Ring`] in front, so that an object's memory is prefetched some
 //! scans before it is read (Cher, Hosking and Vitek, "Software Prefetching for Mark-Sweep Garbage Collection", ISMM 2004).
 //!
 //! A collection is this loop, some dozen instructions for each object and a few for each of its words: what it needs all the
 //! time is kept in registers, and everything else left to functions that are rarely called.
 
 use super::entry::Entry;
+use super::filter::Filter;
 use super::packet::Packet;
+use super::ring::Ring;
 use super::shape::{SHAPES, Shape};
 use super::shared::Shared;
 use super::stack::{Stack, Top};
@@ -15,18 +17,16 @@ use super::tags;
 use crate::displacements;
 use crate::heap::block::Block;
 use crate::heap::find::{self, Slot};
-use crate::heap::layout::{self, BLOCK};
+use crate::heap::layout::{self, BLOCK, table};
 use crate::heap::{large, slot};
 use crate::kinds;
-use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::{mem, ptr};
 
-/// Objects between prefetch and scan.
-const RING: usize = 16;
 /// Large objects and root ranges are scanned in pieces of this many bytes, so that markers can share them.
 const CHUNK: usize = 64 << 10;
 /// Objects scanned between looks for idle markers.
-const SHARE_EVERY: u32 = 128;
+const SHARE_EVERY: usize = 128;
 
 /// Every word that leads into an object is a pointer to it.
 const PLAIN: u8 = 0;
@@ -87,24 +87,28 @@ pub struct Marker<'a> {
 struct Heap<'a> {
     base: usize,
     limit: usize,
+    /// Address of the first info word.
+    infos: usize,
+    filter: Filter,
     shapes: &'a [AtomicU64; SHAPES],
 }
 
-/// Grey objects whose memory is on its way to the cache.
-struct Ring {
-    entries: [Entry; RING],
-    /// Taken from it, and put into it, so far.
-    first: usize,
-    end: usize,
+/// Where grey objects go.
+struct Grey {
+    ring: Ring,
+    top: Top,
 }
 
 impl<'a> Marker<'a> {
     /// Marker number `id` of `shared`. `None` without memory for its first packet.
     pub fn new(shared: &'a Shared, id: usize, alone: bool) -> Option<Self> {
         let (stack, top) = Stack::new(shared, id)?;
+        let (base, limit) = (layout::base(), layout::limit());
         let heap = Heap {
-            base: layout::base(),
-            limit: layout::limit(),
+            base,
+            limit,
+            infos: base + table::INFO,
+            filter: Filter::new(base, limit),
             shapes: shared.shapes(),
         };
         Some(Marker {
@@ -133,12 +137,30 @@ impl<'a> Marker<'a> {
 
     /// Scans `[lo, hi)`, both multiples of 8.
     pub fn range(&mut self, lo: usize, hi: usize) {
-        let (heap, top) = (self.heap, self.top);
+        let top = self.top;
         self.top = match self.how {
-            TAGGED => self.scan::<TAGGED>(heap, top, lo, hi),
-            EXACT => self.scan::<EXACT>(heap, top, lo, hi),
-            _ => self.scan::<PLAIN>(heap, top, lo, hi),
+            TAGGED => self.range_as::<TAGGED>(top, lo, hi),
+            EXACT => self.range_as::<EXACT>(top, lo, hi),
+            _ => self.range_as::<PLAIN>(top, lo, hi),
         };
+    }
+
+    #[inline(never)]
+    fn range_as<const HOW: u8>(&mut self, top: Top, lo: usize, hi: usize) -> Top {
+        let heap = self.heap;
+        let mut grey = Grey {
+            ring: Ring::none(),
+            top,
+        };
+        let (first, last) = (lo.next_multiple_of(16).min(hi), hi & !15);
+        if lo < first {
+            self.found::<HOW>(&heap, &mut grey, lo);
+        }
+        self.scan::<HOW>(&heap, &mut grey, first, last);
+        if last < hi && first <= last {
+            self.found::<HOW>(&heap, &mut grey, last);
+        }
+        grey.top
     }
 
     /// Scans `[lo, hi)` leaving out words that point into the object `[lo, hi)` itself.
@@ -183,116 +205,143 @@ impl<'a> Marker<'a> {
         };
     }
 
-    fn drain_as<const HOW: u8>(&mut self, mut top: Top, most: u64) -> Top {
+    #[inline(never)]
+    fn drain_as<const HOW: u8>(&mut self, top: Top, most: u64) -> Top {
         let heap = self.heap;
-        let mut ring = Ring {
-            entries: [Entry::large(0); RING],
-            first: 0,
-            end: 0,
+        let mut grey = Grey {
+            ring: Ring::empty(),
+            top,
         };
-        let mut countdown = SHARE_EVERY;
+        // Counted when it is scanned, but for what `target` counts.
+        let mut bytes = 0;
         loop {
-            while ring.end - ring.first < RING {
-                if top.is_empty() {
+            while grey.ring.has_room() {
+                if grey.top.is_empty() {
                     if !self.stack.has_more() {
                         break;
                     }
-                    top = self.stack.next_packet(top);
+                    grey.top = self.stack.next_packet(grey.top);
                 }
                 // SAFETY: the packet is this marker's own, and not empty.
-                let entry = unsafe { top.pop() };
-                prefetch(entry.addr());
-                ring.entries[ring.end % RING] = entry;
-                ring.end += 1;
+                let entry = unsafe { grey.top.pop() };
+                if !entry.is_special() {
+                    grey.ring.put(entry.addr(), entry.size());
+                    continue;
+                }
+                grey.top = self.scan_special::<HOW>(grey.top, entry);
+                if self.tally.bytes + bytes >= most {
+                    break;
+                }
             }
-            if ring.end == ring.first {
-                top = self.stack.next_packet(top);
-                if top.is_empty() {
-                    return top;
+            if grey.ring.is_empty() {
+                grey.top = self.stack.next_packet(grey.top);
+                if grey.top.is_empty() || self.tally.bytes + bytes >= most {
+                    break;
                 }
                 continue;
             }
-            let entry = ring.entries[ring.first % RING];
-            ring.first += 1;
-            let addr = entry.addr();
-            if entry.is_special() {
-                top = self.scan_special::<HOW>(top, entry);
-                countdown = 1;
-            } else {
-                top = self.scan::<HOW>(heap, top, addr, addr + entry.size());
-            }
-            countdown -= 1;
-            if countdown == 0 {
-                countdown = SHARE_EVERY;
-                top = self.look_around(top);
+            // SAFETY: it is not empty.
+            let (addr, size) = unsafe { grey.ring.take() };
+            bytes += size as u64;
+            self.scan::<HOW>(&heap, &mut grey, addr, addr + size);
+            if grey.ring.taken().is_multiple_of(SHARE_EVERY) {
+                self.tally.bytes += mem::take(&mut bytes);
+                grey.top = self.look_around(grey.top);
                 if self.tally.bytes >= most {
-                    return self.put_back(top, ring);
+                    break;
                 }
             }
         }
+        self.tally.bytes += bytes;
+        self.tally.objects += grey.ring.taken() as u64;
+        self.put_back(grey)
     }
 
+    /// Scans `[lo, hi)`, both multiples of 16.
     #[inline(always)]
-    fn scan<const HOW: u8>(&mut self, heap: Heap, mut top: Top, lo: usize, hi: usize) -> Top {
-        let mut p = lo as *const usize;
-        let end = hi as *const usize;
-        while p < end {
-            // SAFETY: callers pass objects of the heap, or roots, mapped and readable while they are marked from. Volatile,
-            // because their owner's type is not known and may be anything.
-            let word = unsafe { ptr::read_volatile(p) };
-            let off = match HOW {
-                TAGGED => tags::offset(word, heap.base, heap.limit),
-                _ => word.wrapping_sub(heap.base),
+    fn scan<const HOW: u8>(&mut self, heap: &Heap, grey: &mut Grey, lo: usize, hi: usize) {
+        let mut at = lo;
+        while at < hi {
+            let (mut words, next) = match (HOW, at + 32 <= hi) {
+                (TAGGED, _) => (0b11, at + 16),
+                // SAFETY: callers pass objects of the heap, or roots, mapped and readable while they are marked from.
+                (_, true) => (unsafe { heap.filter.four(at) }, at + 32),
+                // SAFETY: as above.
+                (_, false) => (unsafe { heap.filter.two(at) }, at + 16),
             };
-            if off < heap.limit {
-                top = self.target::<HOW>(heap, top, off);
+            while words != 0 {
+                self.found::<HOW>(heap, grey, at + words.trailing_zeros() as usize * 8);
+                words &= words - 1;
             }
-            p = p.wrapping_add(1);
+            at = next;
         }
-        top
+    }
+
+    /// There may be a pointer into the heap at `at`.
+    #[inline(always)]
+    fn found<const HOW: u8>(&mut self, heap: &Heap, grey: &mut Grey, at: usize) {
+        // SAFETY: as in `scan`. Volatile, because its owner's type is not known and may be anything.
+        let word = unsafe { ptr::read_volatile(at as *const usize) };
+        let off = match HOW {
+            TAGGED => tags::offset(word, heap.base, heap.limit),
+            _ => word.wrapping_sub(heap.base),
+        };
+        if off < heap.limit {
+            self.target::<HOW>(heap, grey, off);
+        }
     }
 
     /// Two markers may both mark the same object at the same moment and both scan it, which is harmless: plain loads and stores do,
     /// where bits would need a locked instruction, whose cost is that nothing overlaps with it.
     #[inline(always)]
-    fn target<const HOW: u8>(&mut self, heap: Heap, mut top: Top, off: usize) -> Top {
+    fn target<const HOW: u8>(&mut self, heap: &Heap, grey: &mut Grey, off: usize) {
         let b = Block::at(off);
         // SAFETY: `off` is below the limit.
-        let info = unsafe { b.info_from(heap.base) };
+        let info = unsafe { b.info_from(heap.infos) };
         if !info.is_small() {
-            return self.target_large::<HOW>(top, off);
+            grey.top = self.target_large::<HOW>(grey.top, off);
+            return;
         }
         // SAFETY: kinds are below KINDS, so the index is below SHAPES.
         let shape = Shape(unsafe { heap.shapes.get_unchecked(info.cache_index()) }.load(Relaxed));
-        let index = ((off & (BLOCK - 1)) as u64 * info.high() as u64 >> 32) as usize;
+        let inner = off & (BLOCK - 1);
+        let index = (inner as u64 * info.high() as u64 >> 32) as usize;
         if index >= shape.capacity() {
-            return top;
+            return;
         }
-        if HOW == EXACT && !displacements::is_valid((off & (BLOCK - 1)) - index * shape.size()) {
-            return top;
+        let distance = inner - index * shape.size();
+        if HOW == EXACT && !displacements::is_valid(distance) {
+            return;
         }
         // SAFETY: `b` lies below the limit, and `index` below the capacity of a block of its class.
-        let mark = unsafe { b.mark_from(heap.base, index) };
+        let mark = unsafe { b.mark_from(heap.infos, index) };
         let is_free = || {
             // SAFETY: as above.
             let free = || unsafe { b.free_from(heap.base, index / 64) };
             !info.is_full() && free().load(Relaxed) >> (index % 64) & 1 != 0
         };
         if !slot::reach(mark, is_free) {
-            return top;
+            return;
         }
+        let addr = heap.base + off - distance;
+        if !shape.is_plain() {
+            grey.top = self.target_unusual(grey.top, shape, addr);
+        } else if grey.ring.has_room() {
+            grey.ring.put(addr, shape.size());
+        } else {
+            grey.top = self.push(grey.top, shape.entry(addr));
+        }
+    }
+
+    /// A small object that is not scanned, or not just word by word, was marked.
+    #[inline(never)]
+    fn target_unusual(&mut self, top: Top, shape: Shape, addr: usize) -> Top {
         self.tally.objects += 1;
         self.tally.bytes += shape.size() as u64;
-        if !shape.is_scanned() {
-            self.tally.atomic += shape.size() as u64;
-            return top;
+        if shape.is_scanned() {
+            return self.push(top, shape.entry(addr));
         }
-        let addr = heap.base + (off & !(BLOCK - 1)) + index * shape.size();
-        // SAFETY: the packet is this marker's own, and never left full.
-        unsafe { top.push(shape.entry(addr)) };
-        if top.is_full() {
-            top = self.stack.full(top);
-        }
+        self.tally.atomic += shape.size() as u64;
         top
     }
 
@@ -348,24 +397,32 @@ impl<'a> Marker<'a> {
             top = self.push(top, Entry::large(addr + CHUNK));
             top = self.look_around(top);
         }
-        self.scan::<HOW>(self.heap, top, addr, end.min(addr + CHUNK))
+        self.range_as::<HOW>(top, addr, end.min(addr + CHUNK))
     }
 
     fn push(&mut self, mut top: Top, entry: Entry) -> Top {
         // SAFETY: the packet is this marker's own, and never left full.
         unsafe { top.push(entry) };
-        if top.is_full() {
-            top = self.stack.full(top);
+        if !top.is_full() {
+            return top;
+        }
+        let top = self.stack.full(top);
+        if !top.is_empty() && !entry.is_special() {
+            // It found no room, and will not be counted when it is taken.
+            self.tally.objects += 1;
+            self.tally.bytes += entry.size() as u64;
         }
         top
     }
 
-    /// What is in the ring becomes grey again.
-    fn put_back(&mut self, mut top: Top, ring: Ring) -> Top {
-        for i in ring.first..ring.end {
-            top = self.push(top, ring.entries[i % RING]);
+    /// What is in the ring goes to the stack.
+    fn put_back(&mut self, mut grey: Grey) -> Top {
+        while !grey.ring.is_empty() {
+            // SAFETY: it is not empty.
+            let (addr, size) = unsafe { grey.ring.take() };
+            grey.top = self.push(grey.top, Entry::small(addr, size, true));
         }
-        top
+        grey.top
     }
 
     /// Tells what it did, and hands some work out if somebody wants some.
@@ -396,12 +453,4 @@ impl Drop for Marker<'_> {
     fn drop(&mut self) {
         self.stack.end(self.top);
     }
-}
-
-#[inline(always)]
-fn prefetch(addr: usize) {
-    // SAFETY: prefetching has no effect that a program can see, whatever the address.
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(addr as *const i8)
-    };
 }

@@ -3,11 +3,13 @@
 pub mod deque;
 pub mod dirty;
 mod entry;
+mod filter;
 pub mod marker;
 pub mod packet;
 pub mod phase;
 pub mod pool;
 pub mod rescan;
+mod ring;
 mod shape;
 pub mod shared;
 mod stack;

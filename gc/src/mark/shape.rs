@@ -7,9 +7,13 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Combinations of kind and class.
 pub const SHAPES: usize = KINDS << CLASS_BITS;
+const _: () = assert!(CAPACITY[0] < PLAIN as u32);
 
-/// Objects of one kind and class. From the lowest bits up: how many a block holds (16 bits, 0 if they are not marked), their
-/// size in bytes (16 bits), and the part of an [`Entry`] that is the same for all of them.
+/// All words of the objects are looked at, and nothing more.
+const PLAIN: u64 = 1 << 15;
+
+/// Objects of one kind and class. From the lowest bits up: how many a block holds (15 bits, 0 if they are not marked), whether they
+/// are plain (1 bit), their size in bytes (16 bits), and the part of an [`Entry`] that is the same for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape(pub u64);
 
@@ -21,13 +25,15 @@ impl Shape {
         } else {
             Entry::small(0, size, kind.is_scanned())
         };
-        Shape(entry.bits() | (size as u64) << 16 | if traced { u64::from(capacity) } else { 0 })
+        let plain = kind.is_scanned() && !kind.is_described();
+        let capacity = if traced { u64::from(capacity) } else { 0 };
+        Shape(entry.bits() | (size as u64) << 16 | u64::from(plain) * PLAIN | capacity)
     }
 
     /// Objects in a block.
     #[inline(always)]
     pub fn capacity(self) -> usize {
-        self.0 as u16 as usize
+        (self.0 & (PLAIN - 1)) as usize
     }
 
     /// Bytes of an object.
@@ -40,6 +46,12 @@ impl Shape {
     #[inline(always)]
     pub fn is_scanned(self) -> bool {
         (self.0 as i64) < 0
+    }
+
+    /// All its words are looked at, and nothing more.
+    #[inline(always)]
+    pub fn is_plain(self) -> bool {
+        self.0 & PLAIN != 0
     }
 
     /// The entry of the one at `addr`.
@@ -72,7 +84,10 @@ mod tests {
             for class in 0..CLASSES {
                 let s = Shape(shapes[kind.index() << CLASS_BITS | class].load(Relaxed));
                 assert_eq!(s.size(), SIZE[class] as usize);
-                assert_eq!(s.is_scanned(), kind.is_scanned());
+                assert_eq!(
+                    (s.is_scanned(), s.is_plain()),
+                    (kind.is_scanned(), kind.is_scanned())
+                );
                 let traced = if kind == Kind::Malloc {
                     0
                 } else {
