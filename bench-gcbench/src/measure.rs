@@ -93,6 +93,8 @@ impl Invocation {
             let name_text = name.to_string_lossy();
             let presets = [
                 "LD_PRELOAD",
+                // Cargo's leads to its build, in which this project's libgc.so.1 can lie.
+                "LD_LIBRARY_PATH",
                 "DUNEGC_",
                 "GC_",
                 "MALLOC_",

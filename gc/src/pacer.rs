@@ -22,6 +22,8 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 static DISABLED: AtomicU32 = AtomicU32::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SCANNED: AtomicUsize = AtomicUsize::new(0);
+/// Least allocation between two collections of a small heap.
+static LEAST: AtomicUsize = AtomicUsize::new(usize::MAX);
 static FREED: AtomicUsize = AtomicUsize::new(0);
 static GENERATIONAL: AtomicBool = AtomicBool::new(false);
 /// The last collection found next to nothing.
@@ -56,7 +58,18 @@ pub fn allocated(n: isize) {
 
 fn trigger() -> usize {
     let t = TRIGGER.load(Relaxed);
-    if t != 0 { t } else { config::get().min_heap }
+    if t != 0 { t } else { room() }
+}
+
+/// `DUNEGC_MIN_HEAP`, or less: in a small heap a quarter of what is reachable, but not less than [`save_memory`] says.
+fn room() -> usize {
+    let small = (LIVE.load(Relaxed) / 4).max(LEAST.load(Relaxed));
+    config::get().min_heap.min(small)
+}
+
+/// Has a small heap collected more often, after `least` bytes at the earliest.
+pub fn save_memory(least: usize) {
+    LEAST.store(least, Relaxed);
 }
 
 /// Collects if it is time. Called outside critical sections, before a cache is filled.
@@ -190,7 +203,7 @@ fn next() {
         g if VAIN.load(Relaxed) && live < VAIN_MOST => g + g / 2,
         g => g,
     };
-    let mut t = (weight / 100).saturating_mul(growth) + c.min_heap;
+    let mut t = (weight / 100).saturating_mul(growth) + room();
     let max = runs::max_bytes();
     if max != usize::MAX {
         // Near the limit: half of what is left, but not so little that collecting is all that happens.

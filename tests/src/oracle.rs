@@ -61,14 +61,18 @@ impl Oracle {
     /// When they differ, or when a library is not the one it should be.
     pub fn same(&self) {
         let debian = self.build("debian", None);
-        let expected = self.start(&debian).output();
+        let ours = libgc_dir();
+        let build = target();
+        let loads = |run: &Run, dir: &Path| {
+            let loaded = run.clone().env("LD_TRACE_LOADED_OBJECTS", "1").output();
+            loaded.stdout.contains(&*dir.to_string_lossy())
+        };
+        let run = self.start(&debian);
+        assert!(!loads(&run, &build), "not Debian's library: {run:?}");
+        let expected = run.output();
         for program in [debian, self.build_own()] {
             let run = with_libgc(self.start(&program));
-            let loaded = run.clone().env("LD_TRACE_LOADED_OBJECTS", "1").output();
-            assert!(
-                loaded.stdout.contains(&*libgc_dir().to_string_lossy()),
-                "this project's library is not loaded\n{loaded}"
-            );
+            assert!(loads(&run, &ours), "not this project's library: {run:?}");
             self.compare(&expected, &run.output());
         }
     }

@@ -178,7 +178,11 @@ impl Run {
                 command.env_remove(name);
             }
         }
-        command.env("LC_ALL", "C.UTF-8").env_remove("LD_PRELOAD");
+        // Cargo's LD_LIBRARY_PATH leads to its build, in which this project's libgc.so.1 can lie.
+        command
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("LD_PRELOAD")
+            .env_remove("LD_LIBRARY_PATH");
         if let Some(mode) = self.mode {
             command
                 .env("LD_PRELOAD", library())

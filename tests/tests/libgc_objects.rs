@@ -43,6 +43,11 @@ fn figures() {
 }
 
 #[test]
+fn resident_memory() {
+    oracle("memory.c").stderr(|_| String::new()).same();
+}
+
+#[test]
 fn cxx() {
     oracle("cxx.cpp").same();
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use crate::{alloc, params, print, vars};
 use dunegc::config::Config;
-use dunegc::message;
+use dunegc::{message, pacer};
 
 static DUMP: AtomicBool = AtomicBool::new(false);
 static ADDRESS_MAP: AtomicBool = AtomicBool::new(false);
@@ -75,10 +75,16 @@ fn number(name: &CStr, suffix: bool) -> Option<usize> {
     value
 }
 
+/// Least allocation between two collections unless `DUNEGC_MIN_HEAP` says otherwise.
+const LEAST: usize = 512 << 10;
+
 /// Reads them all.
 pub fn read() {
     log_file();
     configure();
+    if !is_set(c"DUNEGC_MIN_HEAP") {
+        pacer::save_memory(LEAST);
+    }
     let set = |cell: &core::sync::atomic::AtomicI32, name: &CStr| {
         if is_on(name) {
             cell.store(1, Relaxed);

@@ -6,7 +6,7 @@ use crate::sys::lock::Lock;
 use crate::sys::mem;
 use core::cell::UnsafeCell;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// Entries of a packet.
 pub const ENTRIES: usize = 510;
@@ -39,28 +39,37 @@ static POOL: Lock<Pool> = Lock::new(Pool {
     free: UnsafeCell::new(ptr::null_mut()),
 });
 
+/// Packets of the last mapping that nobody has taken yet: their pages hold no memory. With the pool's lock held.
+static UNUSED: AtomicUsize = AtomicUsize::new(0);
+/// Where that mapping ends.
+static UNUSED_END: AtomicUsize = AtomicUsize::new(0);
+
+/// A packet that was never used; null without memory. With the pool's lock held.
+fn unused() -> *mut Packet {
+    let mut at = UNUSED.load(Relaxed);
+    if at == UNUSED_END.load(Relaxed) {
+        at = mem::map(CHUNK * mem::PAGE) as usize;
+        if at == 0 {
+            return ptr::null_mut();
+        }
+        own::add(at, CHUNK * mem::PAGE);
+        UNUSED_END.store(at + CHUNK * mem::PAGE, Relaxed);
+    }
+    UNUSED.store(at + mem::PAGE, Relaxed);
+    at as *mut Packet
+}
+
 /// An empty packet; null without memory.
 pub fn take() -> *mut Packet {
     let mut pool = POOL.lock();
     let free = pool.free.get_mut();
-    if free.is_null() {
-        let p = mem::map(CHUNK * mem::PAGE).cast::<Packet>();
-        if p.is_null() {
-            return p;
-        }
-        own::add(p as usize, CHUNK * mem::PAGE);
-        for i in 0..CHUNK {
-            // SAFETY: packet `i` lies in the fresh mapping, which is CHUNK pages long.
-            unsafe {
-                let q = p.add(i);
-                (*q).next = *free;
-                *free = q;
-            }
-        }
+    let p = if free.is_null() { unused() } else { *free };
+    if p.is_null() {
+        return p;
     }
-    let p = *free;
-    // SAFETY: packets in the pool are mapped and belong to nobody else.
+    // SAFETY: packets in the pool and unused ones are mapped and belong to nobody else; an unused one holds zeroes.
     unsafe {
+        // Null behind an unused one, too.
         *free = (*p).next;
         (*p).next = ptr::null_mut();
         (*p).len = 0;
