@@ -7,15 +7,9 @@ fn roots() {
     oracle("roots.c").same();
 }
 
-/// libgc1 keeps or frees what lies there, depending on the order of the mappings.
 #[test]
 fn memory_behind_files() {
-    let outcome = oracle("neighbours.c").own();
-    assert!(outcome.status.success(), "{outcome}");
-    assert_eq!(
-        outcome.stdout, "behind a file: hardly any\nown: all, at its end: all\n",
-        "{outcome}"
-    );
+    oracle("neighbours.c").same();
 }
 
 #[test]
