@@ -44,6 +44,19 @@ fn bad_input() {
     oracle("bad_input.c").same();
 }
 
+/// What libgc1 leaves undefined, or asserts in builds of its own only.
+#[test]
+fn misuse() {
+    let outcome = oracle("misuse.c").own();
+    assert!(outcome.status.success(), "{outcome}");
+    assert_eq!(outcome.stdout, include_str!("../c/libgc/misuse.txt"));
+}
+
+#[test]
+fn prints() {
+    oracle("prints.c").stderr(str::to_owned).same();
+}
+
 /// The source positions in a text, and whether there are many of each: their number is the collector's choice.
 fn positions(text: &str) -> String {
     let mut found: BTreeMap<&str, usize> = BTreeMap::new();

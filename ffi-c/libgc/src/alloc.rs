@@ -47,7 +47,7 @@ pub unsafe extern "C" fn GC_realloc(p: *mut c_void, size: usize) -> *mut c_void 
         Ok(q) if q.is_null() => out_of_memory(size),
         Ok(q) => q.cast(),
         Err(e) => {
-            bad_free(c"GC_realloc", p as usize, e);
+            bad_pointer("realloc", p as usize, e);
             ptr::null_mut()
         }
     }
@@ -77,15 +77,14 @@ pub unsafe extern "C" fn GC_free(p: *mut c_void) {
     }
     // SAFETY: by the caller's contract.
     if let Err(e) = unsafe { raw::free(p.cast()) } {
-        bad_free(c"GC_free", p as usize, e);
+        bad_pointer("free", p as usize, e);
     }
 }
 
 /// Reports a pointer that is no object's start, and aborts unless only warnings are asked for.
 #[cold]
 #[inline(never)]
-fn bad_free(function: &core::ffi::CStr, p: usize, error: FreeError) {
-    let name = function.to_str().unwrap_or("");
+fn bad_pointer(call: &str, p: usize, error: FreeError) {
     let what = match error {
         FreeError::Foreign => "the address is not in the collector's heap",
         FreeError::Interior(None) => "no object was ever allocated there",
@@ -93,9 +92,13 @@ fn bad_free(function: &core::ffi::CStr, p: usize, error: FreeError) {
         FreeError::DoubleFree(_) => "the object is free already",
     };
     if config::get().on_error == OnError::Warn {
-        message!("{name}({p:#x}): {what}; ignored (DUNEGC_ON_ERROR=warn)");
+        message!("GC_{call}({p:#x}): {what}; ignored (DUNEGC_ON_ERROR=warn)");
     } else {
-        message!("{name}({p:#x}): {what}; aborting");
-        warn::abort(c"Invalid pointer passed to free()");
+        message!("GC_{call}({p:#x}): {what}; aborting");
+        warn::abort(if call == "free" {
+            c"Invalid pointer passed to free()"
+        } else {
+            c"Invalid pointer passed to realloc()"
+        });
     }
 }

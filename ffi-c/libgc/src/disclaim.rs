@@ -81,6 +81,9 @@ pub extern "C" fn GC_init_finalized_malloc() {
 /// The closure stays where it is.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GC_finalized_malloc(size: usize, closure: *const Closure) -> *mut c_void {
+    if closure.is_null() {
+        warn::abort(c"GC_finalized_malloc: no closure");
+    }
     if FINALIZED.load(Relaxed) == 0 {
         GC_init_finalized_malloc();
     }

@@ -170,6 +170,7 @@ pub unsafe extern "C" fn GC_get_prof_stats(out: *mut Figures, size: usize) -> us
         non_gc: crate::params::GC_get_non_gc_bytes() as usize,
         gc_no: stats::collections() as usize,
         markers: crate::params::GC_get_parallel() as usize,
+        freed_since_gc: raw::freed_since_gc(),
         from_system: f.heap + f.unmapped,
         ..Figures::default()
     };

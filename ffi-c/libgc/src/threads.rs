@@ -155,14 +155,19 @@ pub unsafe extern "C" fn GC_get_my_stackbottom(base: *mut StackBase) -> *mut c_v
     }
 }
 
-/// The calling thread goes on on another stack, with this end. The collector finds the mapping that the stack pointer leads to.
+/// The calling thread goes on on another stack, with this end; `handle` is its own or null. The collector finds the mapping that
+/// the stack pointer leads to. Nothing happens for another thread: its stack is found in the same way.
 ///
 /// # Safety
 /// `base` is readable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn GC_set_stackbottom(_handle: *mut c_void, base: *const StackBase) {
-    // SAFETY: by the caller's contract.
-    BOTTOM.set(unsafe { (*base).mem_base } as usize);
+pub unsafe extern "C" fn GC_set_stackbottom(handle: *mut c_void, base: *const StackBase) {
+    // SAFETY: pthread_self has no preconditions.
+    let own = unsafe { libc::pthread_self() } as *mut c_void;
+    if handle.is_null() || handle == own {
+        // SAFETY: by the caller's contract.
+        BOTTOM.set(unsafe { (*base).mem_base } as usize);
+    }
 }
 
 macro_rules! calls {
