@@ -25,5 +25,6 @@ pub mod trap;
 
 pub use caps::Caps;
 pub use dune::{Config, Dune};
+pub use engine::any::Choice;
 pub use error::Error;
 pub use stats::Stats;

@@ -1,6 +1,6 @@
 //! `libdune.so`: preloaded (`dunegc run --engine kvm`), it takes the program into guest mode before `main`.
 
-use libdune::{Config, Dune};
+use libdune::{Choice, Config, Dune};
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -18,6 +18,7 @@ extern "C" fn start() {
     let config = Config {
         whole: true,
         threads: 1024,
+        engine: Choice::Kvm,
         ..Config::default()
     };
     if let Err(e) = Dune::enter(config) {
