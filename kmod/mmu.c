@@ -268,7 +268,7 @@ int dune_mmu_fault(struct dune_vm *vm, u64 gpa, bool write, bool exec)
 	struct vm_area_struct *vma;
 	unsigned long address, sequence, pfn;
 	struct page *page;
-	bool other = false;
+	bool known, other = false;
 	u64 rights;
 	void *chunk;
 	int ret;
@@ -282,9 +282,15 @@ int dune_mmu_fault(struct dune_vm *vm, u64 gpa, bool write, bool exec)
 		  (gpa & (DUNE_CHUNK_SIZE - 1) & PAGE_MASK);
 	if (address >= TASK_SIZE_MAX)
 		return -EFAULT;
-	ret = fill_spare(&spare, vm->levels - 1);
-	if (ret)
-		goto out;
+	/* Tables stay once they are there. */
+	spin_lock(&vm->mmu_lock);
+	known = find_leaf(vm, gpa);
+	spin_unlock(&vm->mmu_lock);
+	if (!known) {
+		ret = fill_spare(&spare, vm->levels - 1);
+		if (ret)
+			goto out;
+	}
 
 	do {
 		if (fatal_signal_pending(current)) {
