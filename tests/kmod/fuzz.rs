@@ -155,13 +155,24 @@ fn repair(guest: &Guest) {
     }
 }
 
+/// Code, whatever has become of its page.
+fn repair_code(guest: &Guest, code: &[u8]) {
+    raw::map(
+        guest.memory.wrapping_add(raw::CODE),
+        4096,
+        RW,
+        libc::MAP_FIXED,
+    );
+    guest.code(code);
+}
+
 extern "C" fn tick(_: i32) {}
 
-/// A signal every millisecond, so that endless guests come back.
+/// A signal every two milliseconds, so that endless guests come back.
 fn clock() {
     let time = libc::timeval {
         tv_sec: 0,
-        tv_usec: 1000,
+        tv_usec: 2000,
     };
     let timer = libc::itimerval {
         it_interval: time,
@@ -187,9 +198,9 @@ fn vcpu(random: &mut Random) -> abi::Vcpu {
     start
 }
 
-fn run(random: &mut Random) -> abi::Run {
+fn run(random: &mut Random, last: u32) -> abi::Run {
     let mut run = abi::Run {
-        vcpu: random.below(4) as u32,
+        vcpu: last.saturating_sub(random.below(2) as u32),
         set: random.below(32) as u32,
         ..Default::default()
     };
@@ -208,15 +219,28 @@ fn run(random: &mut Random) -> abi::Run {
 /// What a child does until it is killed. `counts`: requests, runs, and exits by reason from 8 on.
 fn child(seed: u64, counts: &[AtomicU64]) {
     let random = &mut Random(seed | 1);
-    clock();
     let guest = Guest::new();
+    clock();
     let second = random.one_in(2).then(|| {
         let device = Device::open();
         device.ok()
     });
+    let mut last = 0;
+    repair(&guest);
     loop {
-        repair(&guest);
-        scribble(&guest, random);
+        if random.one_in(8) {
+            repair(&guest);
+            scribble(&guest, random);
+        }
+        if random.one_in(2) {
+            // A guest that comes to an end: `mov [rdi], rax`, hlt.
+            let short: &[u8] = if random.one_in(2) {
+                &[0xf4]
+            } else {
+                &[0x48, 0x89, 0x07, 0xf4]
+            };
+            repair_code(&guest, short);
+        }
         for _ in 0..1 + random.below(40) {
             counts[0].fetch_add(1, Relaxed);
             let device = match &second {
@@ -225,7 +249,10 @@ fn child(seed: u64, counts: &[AtomicU64]) {
             };
             match random.below(16) {
                 0 | 1 => {
-                    let _ = device.create(&mut vcpu(random));
+                    let mut vcpu = vcpu(random);
+                    if device.create(&mut vcpu).is_ok() {
+                        last = vcpu.id;
+                    }
                 }
                 2 => {
                     let mut chunk = abi::Chunk {
@@ -248,7 +275,7 @@ fn child(seed: u64, counts: &[AtomicU64]) {
                 }
                 4 => change_mapping(&guest, random),
                 _ => {
-                    let mut run = run(random);
+                    let mut run = run(random, last);
                     if device.run(&mut run).is_ok() {
                         counts[1].fetch_add(1, Relaxed);
                         counts[8 + (run.exit as usize & 7)].fetch_add(1, Relaxed);
@@ -291,7 +318,7 @@ fn main() {
                 pid
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(50 + random.below(300)));
+        std::thread::sleep(Duration::from_millis(200 + random.below(1000)));
         for pid in pids {
             children += 1;
             // SAFETY: our own child.

@@ -24,7 +24,13 @@ impl Kmod {
     /// # Errors
     /// /dev/dune is not there, not permitted, of another version, or another hypervisor holds the processor.
     pub fn new() -> Result<Kmod, Error> {
-        let device = Descriptor::open("/dev/dune", c"/dev/dune")?.high();
+        let device = loop {
+            match Descriptor::open("/dev/dune", c"/dev/dune") {
+                // A signal, while the kernel adds the guest to the address space.
+                Err(Error::System(_, libc::EINTR)) => {}
+                opened => break opened?.high(),
+            }
+        };
         let mut info = abi::Info::default();
         // SAFETY: fills the structure.
         unsafe { device.ioctl("DUNE_GET_INFO", abi::GET_INFO, (&raw mut info) as u64) }?;
