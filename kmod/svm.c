@@ -267,7 +267,7 @@ int svm_vcpu_create(struct dune_cpu *cpu, const struct dune_vcpu *start)
 		    X86_CR0_WP | X86_CR0_AM | X86_CR0_PG;
 	save->cr3 = start->root;
 	save->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
-	if (boot_cpu_has(X86_FEATURE_OSXSAVE))
+	if (cpu_feature_enabled(X86_FEATURE_XSAVE))
 		save->cr4 |= X86_CR4_OSXSAVE;
 	if (cpu_feature_enabled(X86_FEATURE_FSGSBASE))
 		save->cr4 |= X86_CR4_FSGSBASE;
