@@ -90,13 +90,13 @@ try() { echo "== $(cut -d" " -f1 /proc/uptime) $*"; timeout 3600 "$@" || { echo 
 never() { echo "== not: $*"; if "$@" 2>/dev/null; then echo "FAILED to be refused: $*"; bad=1; fi; }
 try insmod /dune.ko
 "#;
-const END: &str = r"
+const END: &str = r#"
 try rmmod dune
 echo "== $(cut -d' ' -f1 /proc/uptime) end"
 dmesg | grep -E 'BUG|WARN|Oops|Call Trace|stall|lockup|general protection|page allocation failure' && { bad=1; dmesg | tail -200; }
 [ $(cat /proc/sys/kernel/tainted) = 12288 ] || { echo taint; bad=1; }
 [ $bad = 0 ]
-";
+"#;
 
 fn boot(name: &str, cpus: u32, modules: &[&str], programs: &[(&str, PathBuf)], script: &str) {
     let module = module();
