@@ -1,7 +1,7 @@
 //! libdunegc: malloc family, C API and Boehm calls on top of the `dunegc` collector.
 //!
 //! Layers, each using only those before it:
-//! `errno`, `next` (symbols of the libraries behind us) · `fault` (bad frees), `route`, `startup` · `leaks`, `reclaim` · `malloc`, `cxx` ·
+//! `errno`, `next` (symbols of the libraries behind us) · `fault` (bad frees), `route`, `startup` · `leaks`, `kernel_writes`, `reclaim` · `malloc`, `cxx` ·
 //! `signals`, `threads`, `exec` · `finalizers`, `capi` · `boehm`.
 //!
 //! On an allocation path nothing here allocates or enters the Rust runtime.
@@ -13,6 +13,7 @@ mod errno;
 mod exec;
 mod fault;
 mod finalizers;
+mod kernel_writes;
 mod leaks;
 mod malloc;
 mod next;

@@ -2,9 +2,9 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use crate::{exec, leaks, reclaim, route, signals, stderr, timers};
+use crate::{exec, kernel_writes, leaks, reclaim, route, signals, stderr, timers};
 use gc::config::{self, Mode, StatsSink};
-use gc::{raw, stats, trace};
+use gc::{raw, stats};
 
 const NOT_STARTED: u8 = 0;
 const STARTING: u8 = 1;
@@ -38,6 +38,7 @@ pub fn first_use() {
     if config.mode == Mode::Leaks {
         leaks::start();
     }
+    kernel_writes::start();
     let by_module = reclaim::start();
     route::decide(config.mode == Mode::Leaks, by_module);
     STATE.store(STARTED, Ordering::Release);
@@ -72,11 +73,12 @@ extern "C" fn constructor() {
 }
 
 extern "C" fn destructor() {
-    stats::report_at_exit();
     if leaks::is_on() {
+        // Looking for leaks is a collection, which belongs in the trace.
+        stats::report_at_exit();
         leaks::report_at_exit();
     }
-    trace::finish();
+    raw::at_exit();
 }
 
 #[used]

@@ -37,6 +37,7 @@ pub fn child() {
     if last() {
         // SAFETY: this thread, or the one that it is a copy of, took the lock in `prepare`.
         unsafe { dirty::after_fork() };
+        dirty::after_fork_child();
         heap::fork::child();
     }
 }

@@ -99,6 +99,8 @@ mod tracked;
 pub mod typed;
 #[cfg(not(loom))]
 pub mod world;
+#[cfg(not(loom))]
+mod zeal;
 
 #[cfg(not(loom))]
 pub use api::*;

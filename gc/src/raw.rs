@@ -163,6 +163,20 @@ pub fn without_collections<R>(f: impl FnOnce() -> R) -> Result<R, CollectError> 
     cycle::without_collections(f)
 }
 
+/// At the end of the process: the statistics, and the end of the trace.
+pub fn at_exit() {
+    crate::cycle::at_rest(|| {
+        crate::stats::report_at_exit();
+        crate::trace::finish();
+    });
+}
+
+/// Runs `f`, which may put a seccomp filter in force: the collector asks nothing of the kernel meanwhile that the filter could answer with
+/// death, and tries in a child process before it does again.
+pub fn while_filters_change<R>(f: impl FnOnce() -> R) -> R {
+    heap::critical::with(|| crate::dirty::while_filters_change(f))
+}
+
 /// Stops automatic collections until as many [`enable`] calls were made.
 pub fn disable() {
     pacer::disable();

@@ -7,9 +7,10 @@
 use crate::dirty::{self, Kind, Outcome, When};
 use crate::heap::block::{Block, State};
 use crate::heap::layout::{self, BLOCK};
-use crate::heap::runs;
+use crate::heap::{marking, runs};
 use crate::mark::shared::Range;
 use crate::sys::scratch::ScratchVec;
+use crate::zeal;
 
 /// Written ranges are cut into pieces of this many bytes, so that markers can share them.
 const PIECE: usize = 64 << 10;
@@ -123,11 +124,12 @@ impl Tracked {
             let outcome = dirty::harvest(when, &mut |r| {
                 ok &= push(written, r.start, r.end, &mut bytes);
             });
-            if outcome == Outcome::Everything {
+            if outcome == Outcome::Everything || zeal::harvest_fails() {
                 self.forget();
                 (bytes, ok) = (0, true);
             }
         }
+        ok &= self.list_unwatched(&mut bytes);
         ok &= self.find_fresh() && (when != When::Running || self.watch_fresh());
         for r in self.fresh.iter() {
             ok &= push(&mut self.written, r.start, r.end, &mut bytes);
@@ -187,6 +189,19 @@ impl Tracked {
         }
     }
 
+    /// Lists what is in use and never watched as written.
+    fn list_unwatched(&mut self, bytes: &mut usize) -> bool {
+        !spares_malloc()
+            || (1..runs::frontier()).all(|i| {
+                let info = Block(i as u32).info();
+                let never = info.state() != State::Free
+                    && info.kind().is_scanned()
+                    && !is_watchable(info.kind());
+                let (lo, hi) = (Block(i as u32).addr(), Block(i as u32 + 1).addr());
+                !never || push(&mut self.written, lo, hi, bytes)
+            })
+    }
+
     /// Lists what is in use and not watched.
     fn find_fresh(&mut self) -> bool {
         self.fresh.clear();
@@ -200,11 +215,12 @@ impl Tracked {
         for i in 1..n {
             let info = Block(i as u32).info();
             let wanted =
-                info.state() != State::Free && info.kind().is_scanned() && !self.is_watched(i);
+                info.state() != State::Free && is_watchable(info.kind()) && !self.is_watched(i);
             if !wanted {
                 continue;
             }
-            if hi == 0 || i > hi + GAP || (hi..i).any(|g| self.is_watched(g)) {
+            let gap = if spares_malloc() { 0 } else { GAP };
+            if hi == 0 || i > hi + gap || (hi..i).any(|g| self.is_watched(g)) {
                 if hi != 0 && self.fresh.push(blocks(lo, hi)).is_err() {
                     return false;
                 }
@@ -231,10 +247,21 @@ impl Tracked {
             let first = Block::at(r.start - layout::base()).0 as usize;
             for i in first..first + (r.end - r.start) / BLOCK {
                 self.bits[i / 64] |= 1 << (i % 64);
+                // Put to another use since it was listed.
+                marking::about_to_use(Block(i as u32), 1, Block(i as u32).info().kind());
             }
         }
         true
     }
+}
+
+/// The source must not watch malloc'ed memory: libc has system calls write to it which nobody can announce.
+fn spares_malloc() -> bool {
+    dirty::kind() == Kind::Mprotect
+}
+
+fn is_watchable(kind: crate::kind::Kind) -> bool {
+    kind.is_scanned() && (kind != crate::kind::Kind::Malloc || !spares_malloc())
 }
 
 /// Nothing is allocated in the block before the next collection.

@@ -311,7 +311,8 @@ fn descriptors_closed_and_replaced() {
         m.write(6);
         assert_eq!(dirty::harvest(last, &mut |_| {}), Outcome::Pages(1));
     });
-    assert!(lines.is_empty(), "{lines:?}");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("closed or replaced"), "{lines:?}");
 }
 
 /// Part of the memory belongs to a userfaultfd of the program, which clears what we would look at.

@@ -12,6 +12,7 @@ mod memory;
 mod oracle;
 mod qemu;
 mod run;
+pub mod trace;
 
 pub use compare::{compare, compare_filtered, in_modes};
 pub use compile::{compile, compile_cxx, compile_shared, compile_with, link_with_library};

@@ -1,7 +1,10 @@
 //! Collections beside the running program: threads rearrange a graph meanwhile, and nothing reachable may go.
 //! `cargo xtask test --only concurrent` runs this also with a library that marks again and compares after each collection.
 
-use dunegc_tests::{Mode, Run, compile};
+use std::fs;
+
+use dunegc_tests::{Mode, Run, compile, scratch};
+use serde_json::Value;
 
 /// Runs the mutators; how many collections there were.
 fn mutators(threads: usize, settings: &[(&str, &str)]) -> u64 {
@@ -50,6 +53,22 @@ fn one_marker_and_four() {
     assert!(mutators(2, &[("DUNEGC_MARKERS", "4")]) >= 10);
 }
 
+/// Phases that wait, stops and harvests where there are none otherwise, harvests that fail, collections that keep marks.
+#[test]
+fn phases_moved() {
+    for seed in ["1", "2", "3", "4", "5", "6"] {
+        assert!(mutators(2, &[("DUNEGC_ZEAL_PHASES", seed)]) >= 10);
+    }
+}
+
+#[test]
+fn phases_moved_and_collections_all_the_time() {
+    for seed in ["7", "8"] {
+        let settings = [("DUNEGC_ZEAL_PHASES", seed), ("DUNEGC_ZEAL", "50")];
+        assert!(mutators(3, &settings) >= 20);
+    }
+}
+
 /// Without a source of written pages collections stop the program for their whole duration.
 #[test]
 fn without_a_source() {
@@ -67,7 +86,7 @@ fn generational_without_running_beside() {
 /// References from objects that earlier collections marked, on pages that are not written again.
 #[test]
 fn old_objects_that_refer_to_new_ones() {
-    for concurrent in ["yes", "no"] {
+    for (concurrent, seed) in [("yes", "0"), ("yes", "9"), ("no", "0")] {
         let outcome = Run::new(compile("old_to_new"))
             .arg("4")
             .mode(Mode::Malloc)
@@ -75,6 +94,7 @@ fn old_objects_that_refer_to_new_ones() {
             .limit(120)
             .env("DUNEGC_CONCURRENT", concurrent)
             .env("DUNEGC_GENERATIONAL", "yes")
+            .env("DUNEGC_ZEAL_PHASES", seed)
             .ok();
         println!("{concurrent}: {}", outcome.stdout);
     }
@@ -97,5 +117,73 @@ fn forks_go_on() {
             .env("DUNEGC_CONCURRENT", "yes")
             .env("DUNEGC_MIN_HEAP", "256K")
             .ok();
+    }
+}
+
+/// A fork does not wait for the end of the marking beside the program: some come in the middle of it.
+#[test]
+fn forks_in_the_middle_of_marking() {
+    for seed in ["0", "10"] {
+        let dir = scratch("fork-beside");
+        let outcome = Run::new(compile("fork_beside"))
+            .arg("4")
+            .dir(&dir)
+            .mode(Mode::Malloc)
+            .no_zeal()
+            .env("DUNEGC_CONCURRENT", "yes")
+            .env("DUNEGC_ZEAL_PHASES", seed)
+            .env("DUNEGC_TRACE", "t.json")
+            .ok();
+        assert_eq!(outcome.stderr, "", "{outcome}");
+        let text = fs::read_to_string(dir.join("t.json")).expect("the trace");
+        let mut events: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+        events.retain(|e| e["ts"].is_f64());
+        events.sort_by(|a, b| {
+            a["ts"]
+                .as_f64()
+                .partial_cmp(&b["ts"].as_f64())
+                .expect("times")
+        });
+        let (mut marking, mut forks, mut between) = (false, 0, 0);
+        for e in &events {
+            if e["name"] == "mark_concurrent" || e["name"] == "remark" {
+                marking = e["ph"] == "B";
+            } else if e["name"] == "fork" {
+                forks += 1;
+                between += u32::from(marking);
+            }
+        }
+        assert!(between > 0, "{forks} forks, none while marking\n{outcome}");
+        fs::remove_dir_all(dir).expect("remove the traces");
+    }
+}
+
+/// Under the source mprotect no system call of the program fails, and its handlers for SIGSEGV are called for its own faults only.
+#[test]
+fn mprotect_is_not_noticed() {
+    for case in ["pipe", "libc", "syscall", "wait", "handler", "long"] {
+        for seed in ["0", "11"] {
+            let outcome = Run::new(compile("kernel_writes"))
+                .arg(case)
+                .mode(Mode::Malloc)
+                .no_zeal()
+                .env("DUNEGC_CONCURRENT", "yes")
+                .env("DUNEGC_DIRTY", "mprotect")
+                .env("DUNEGC_MIN_HEAP", "1M")
+                .env("DUNEGC_ZEAL_PHASES", seed)
+                .ok();
+            assert_eq!(outcome.stderr, "", "{outcome}");
+            let words: Vec<&str> = outcome.stdout.split_whitespace().collect();
+            let collections: u64 = words[1].parse().expect("a number");
+            assert!(collections >= 5, "{outcome}");
+        }
+    }
+}
+
+#[test]
+fn mutators_under_mprotect() {
+    for seed in ["0", "12"] {
+        let settings = [("DUNEGC_DIRTY", "mprotect"), ("DUNEGC_ZEAL_PHASES", seed)];
+        assert!(mutators(2, &settings) >= 5);
     }
 }

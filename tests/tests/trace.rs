@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dunegc_tests::trace::{number, parse, spans, stops};
 use dunegc_tests::{Mode, Outcome, Run, compile, scratch};
 use serde_json::Value;
 
@@ -52,58 +53,6 @@ impl Traced {
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-fn parse(text: &str) -> Vec<Value> {
-    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
-}
-
-fn text<'v>(event: &'v Value, field: &str) -> &'v str {
-    event[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {field} in {event}"))
-}
-
-fn number(event: &Value, field: &str) -> u64 {
-    event[field]
-        .as_u64()
-        .unwrap_or_else(|| panic!("no {field} in {event}"))
-}
-
-/// The time of an event in nanoseconds.
-fn ns(event: &Value) -> u64 {
-    (event["ts"].as_f64().expect("a time") * 1000.0).round() as u64
-}
-
-/// What lasted, by name: duration in nanoseconds, and argument. Begin and end must be balanced and nested in each thread.
-fn spans(events: &[Value]) -> BTreeMap<String, Vec<(u64, u64)>> {
-    let mut open: BTreeMap<u64, Vec<(&str, u64)>> = BTreeMap::new();
-    let mut spans: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
-    for event in events {
-        let stack = open.entry(number(event, "tid")).or_default();
-        let name = text(event, "name");
-        match text(event, "ph") {
-            "B" => stack.push((name, ns(event))),
-            "E" => {
-                let (begun, at) = stack.pop().unwrap_or_else(|| panic!("no begin of {event}"));
-                assert_eq!(begun, name, "{event} ends another event");
-                let argument = event["args"].as_object().expect("arguments");
-                let argument = argument.values().next().and_then(Value::as_u64);
-                let duration = ns(event).checked_sub(at).expect("time goes on");
-                let entry = spans.entry(name.to_owned()).or_default();
-                entry.push((duration, argument.expect("a number")));
-            }
-            _ => {}
-        }
-    }
-    assert!(open.values().all(Vec::is_empty), "never ended: {open:?}");
-    spans
-}
-
-/// Durations of the stops that stopped every thread.
-fn stops(spans: &BTreeMap<String, Vec<(u64, u64)>>) -> Vec<u64> {
-    let stops = spans["stop"].iter().filter(|(_, threads)| *threads > 0);
-    stops.map(|(ns, _)| *ns).collect()
 }
 
 fn one_line(outcome: &Outcome, words: &[&str]) {

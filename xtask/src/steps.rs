@@ -342,7 +342,8 @@ fn paranoid(context: &Context) -> Result<Outcome> {
 }
 
 fn concurrent(context: &Context) -> Result<Outcome> {
-    whole_system(context, &["concurrent"], &[])?;
+    let first = ["concurrent", "dirty_bad_input", "trace_concurrent"];
+    whole_system(context, &first, &[])?;
     let suites = [
         "concurrent",
         "c_api",

@@ -1,10 +1,13 @@
 //! `syscall`: calls that give pointers to the kernel, or could block the stop signal, are looked at; all others go straight on.
 
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 use core::ffi::c_long;
 
 use super::{aio, shadow, uring};
-use crate::{errno, signals};
+use crate::{errno, kernel_writes, signals};
+use gc::dirty::{in_kernel, segv};
+use gc::raw;
+use gc::sys::signal::KernelSigaction;
 
 /// `syscall`. Up to six arguments.
 ///
@@ -14,6 +17,17 @@ use crate::{errno, signals};
 #[unsafe(naked)]
 pub unsafe extern "C" fn syscall(_number: c_long) -> c_long {
     naked_asm!(
+        "cmp byte ptr [rip + {announced}], 0",
+        "je 3f",
+        // These return twice, perhaps with no stack that could be returned on to a function of ours.
+        "cmp rdi, {clone}",
+        "je {straight}",
+        "cmp rdi, {clone3}",
+        "je {straight}",
+        "cmp rdi, {vfork}",
+        "je {straight}",
+        "jmp {looked_at}",
+        "3:",
         "cmp rdi, {enter}",
         "je {looked_at}",
         "cmp rdi, {submit}",
@@ -26,6 +40,37 @@ pub unsafe extern "C" fn syscall(_number: c_long) -> c_long {
         "je {looked_at}",
         "cmp rdi, {mask}",
         "je {looked_at}",
+        "cmp rdi, {seccomp}",
+        "je {looked_at}",
+        "jmp {straight}",
+        announced = sym kernel_writes::ANNOUNCED,
+        clone = const libc::SYS_clone,
+        clone3 = const libc::SYS_clone3,
+        vfork = const libc::SYS_vfork,
+        enter = const libc::SYS_io_uring_enter,
+        submit = const libc::SYS_io_submit,
+        queue = const libc::SYS_rt_sigqueueinfo,
+        queue_thread = const libc::SYS_rt_tgsigqueueinfo,
+        timer = const libc::SYS_timer_create,
+        mask = const libc::SYS_rt_sigprocmask,
+        seccomp = const libc::SYS_seccomp,
+        looked_at = sym looked_at,
+        straight = sym straight,
+    )
+}
+
+/// The system call, whatever it is; its arguments lie where `syscall` found them.
+#[unsafe(naked)]
+unsafe extern "C" fn straight(
+    _number: c_long,
+    _a: usize,
+    _b: usize,
+    _c: usize,
+    _d: usize,
+    _e: usize,
+    _f: usize,
+) -> c_long {
+    naked_asm!(
         "mov rax, rdi",
         "mov rdi, rsi",
         "mov rsi, rdx",
@@ -40,13 +85,6 @@ pub unsafe extern "C" fn syscall(_number: c_long) -> c_long {
         "2:",
         "mov rdi, rax",
         "jmp {failed}",
-        enter = const libc::SYS_io_uring_enter,
-        submit = const libc::SYS_io_submit,
-        queue = const libc::SYS_rt_sigqueueinfo,
-        queue_thread = const libc::SYS_rt_tgsigqueueinfo,
-        timer = const libc::SYS_timer_create,
-        mask = const libc::SYS_rt_sigprocmask,
-        looked_at = sym looked_at,
         failed = sym failed,
     )
 }
@@ -67,6 +105,10 @@ unsafe extern "C" fn looked_at(
         libc::SYS_io_uring_enter => uring::note_all_rings(),
         // SAFETY: the caller's arguments: a count and that many control blocks.
         libc::SYS_io_submit => unsafe { aio::note(b as c_long, c as *const *const usize) },
+        libc::SYS_seccomp => {
+            // SAFETY: the caller's arguments.
+            return raw::while_filters_change(|| unsafe { straight(number, a, b, c, d, e, f) });
+        }
         libc::SYS_rt_sigqueueinfo => note_info(c),
         libc::SYS_rt_tgsigqueueinfo => note_info(d),
         libc::SYS_timer_create if b != 0 && shadow::is_on() => {
@@ -75,33 +117,32 @@ unsafe extern "C" fn looked_at(
         }
         libc::SYS_rt_sigprocmask if b != 0 && d == 8 => {
             // SAFETY: the caller's set of 8 bytes.
-            stripped = unsafe { *(b as *const u64) } & !(1 << (signals::stop_signal() - 1));
+            stripped = unsafe { *(b as *const u64) } & !signals::never_blocked();
             b = (&raw const stripped) as usize;
+        }
+        libc::SYS_rt_sigaction
+            if a == libc::SIGSEGV as usize && in_kernel::is_needed() && d == 8 =>
+        {
+            let mut result = 0;
+            // SAFETY: null or the caller's action, in the kernel's layout.
+            let new = unsafe { (b as *const KernelSigaction).as_ref() };
+            // SAFETY: the caller's arguments.
+            let pass_on = || result = unsafe { straight(number, a, b, c, d, e, f) };
+            let Some(was) = segv::change(new, pass_on) else {
+                return result;
+            };
+            if c != 0 {
+                // SAFETY: the caller's room for an action.
+                unsafe { (c as *mut KernelSigaction).write(was) };
+            }
+            return 0;
         }
         _ => {}
     }
-    let result: c_long;
-    // SAFETY: the call that the program asked for, with its arguments; the set in its place lives through the call.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number => result,
-            in("rdi") a,
-            in("rsi") b,
-            in("rdx") c,
-            in("r10") d,
-            in("r8") e,
-            in("r9") f,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    if (-4095..0).contains(&result) {
-        failed(result)
-    } else {
-        result
-    }
+    let places = [a, b, c, d, e, f];
+    // SAFETY: the caller's arguments; the set in its place lives through the call.
+    let call = || unsafe { straight(number, a, b, c, d, e, f) };
+    kernel_writes::with_arguments(number, &places, call)
 }
 
 /// `si_value` in a `siginfo_t`.

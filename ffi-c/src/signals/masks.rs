@@ -3,6 +3,7 @@
 use core::ffi::{c_int, c_void};
 
 use super::{Stripped, missing};
+use crate::kernel_writes;
 use crate::next::Next;
 
 // SAFETY: the type is that of the function.
@@ -102,8 +103,10 @@ pub unsafe extern "C" fn pselect(
     };
     // SAFETY: by the caller's contract.
     let stripped = unsafe { Stripped::new(set) };
+    let places = [read as usize, write as usize, except as usize];
     // SAFETY: the caller's arguments, with a set that lives through the call.
-    unsafe { next(count, read, write, except, timeout, stripped.as_ptr()) }
+    let call = || unsafe { next(count, read, write, except, timeout, stripped.as_ptr()) };
+    kernel_writes::with(&places, call)
 }
 
 // SAFETY: the type is that of the function.
@@ -133,7 +136,8 @@ pub unsafe extern "C" fn ppoll(
     // SAFETY: by the caller's contract.
     let stripped = unsafe { Stripped::new(set) };
     // SAFETY: the caller's arguments, with a set that lives through the call.
-    unsafe { next(fds, count, timeout, stripped.as_ptr()) }
+    let call = || unsafe { next(fds, count, timeout, stripped.as_ptr()) };
+    kernel_writes::with(&[fds as usize], call)
 }
 
 // SAFETY: the type is that of the function.
@@ -165,7 +169,8 @@ pub unsafe extern "C" fn __ppoll_chk(
     // SAFETY: by the caller's contract.
     let stripped = unsafe { Stripped::new(set) };
     // SAFETY: the caller's arguments, with a set that lives through the call.
-    unsafe { next(fds, count, timeout, stripped.as_ptr(), size) }
+    let call = || unsafe { next(fds, count, timeout, stripped.as_ptr(), size) };
+    kernel_writes::with(&[fds as usize], call)
 }
 
 // SAFETY: the type is that of the function.
@@ -197,7 +202,8 @@ pub unsafe extern "C" fn epoll_pwait(
     // SAFETY: by the caller's contract.
     let stripped = unsafe { Stripped::new(set) };
     // SAFETY: the caller's arguments, with a set that lives through the call.
-    unsafe { next(epoll, events, count, timeout, stripped.as_ptr()) }
+    let call = || unsafe { next(epoll, events, count, timeout, stripped.as_ptr()) };
+    kernel_writes::with(&[events as usize], call)
 }
 
 // SAFETY: the type is that of the function.
@@ -229,7 +235,8 @@ pub unsafe extern "C" fn epoll_pwait2(
     // SAFETY: by the caller's contract.
     let stripped = unsafe { Stripped::new(set) };
     // SAFETY: the caller's arguments, with a set that lives through the call.
-    unsafe { next(epoll, events, count, timeout, stripped.as_ptr()) }
+    let call = || unsafe { next(epoll, events, count, timeout, stripped.as_ptr()) };
+    kernel_writes::with(&[events as usize], call)
 }
 
 // SAFETY: the type is that of the function.

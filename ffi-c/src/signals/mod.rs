@@ -4,6 +4,7 @@
 //! for it is remembered but not installed. Everything else goes unchanged to the next definition.
 
 mod disposition;
+mod filters;
 mod masks;
 mod waits;
 
@@ -13,11 +14,28 @@ pub use masks::pthread_sigmask;
 use core::ffi::c_int;
 
 use gc::config;
+use gc::dirty::in_kernel;
 
 /// The stop signal.
 #[inline]
 pub fn stop_signal() -> c_int {
     config::get().stop_signal()
+}
+
+/// The signals that must reach the collector as the kernel's set.
+pub fn never_blocked() -> u64 {
+    let faults = u64::from(in_kernel::is_needed()) << (libc::SIGSEGV - 1);
+    1 << (stop_signal() - 1) | faults
+}
+
+/// Takes out what must reach the collector: the stop signal, and SIGSEGV where faults tell it what is written.
+fn strip(set: &mut libc::sigset_t) {
+    // SAFETY: a valid set; a number out of range is refused without effect.
+    unsafe { libc::sigdelset(set, stop_signal()) };
+    if in_kernel::is_needed() {
+        // SAFETY: as above.
+        unsafe { libc::sigdelset(set, libc::SIGSEGV) };
+    }
 }
 
 /// A copy of `*set` without the stop signal, to be passed on in its place; null stays null.
@@ -40,8 +58,7 @@ impl Stripped {
         }
         // SAFETY: by the caller's contract.
         let mut copy = unsafe { *set };
-        // SAFETY: the copy is a valid set; a number out of range is refused without effect.
-        unsafe { libc::sigdelset(&mut copy, stop_signal()) };
+        strip(&mut copy);
         Stripped {
             set: copy,
             present: true,

@@ -3,6 +3,7 @@
 use core::ffi::c_int;
 
 use super::{Stripped, missing};
+use crate::kernel_writes;
 use crate::next::Next;
 
 // SAFETY: the type is that of the function.
@@ -44,7 +45,8 @@ pub unsafe extern "C" fn sigwaitinfo(
     // SAFETY: by the caller's contract.
     let stripped = unsafe { Stripped::new(set) };
     // SAFETY: the caller's arguments, with a set that lives through the call.
-    unsafe { next(stripped.as_ptr(), info) }
+    let call = || unsafe { next(stripped.as_ptr(), info) };
+    kernel_writes::with(&[info as usize], call)
 }
 
 // SAFETY: the type is that of the function.
@@ -72,7 +74,8 @@ pub unsafe extern "C" fn sigtimedwait(
     // SAFETY: by the caller's contract.
     let stripped = unsafe { Stripped::new(set) };
     // SAFETY: the caller's arguments, with a set that lives through the call.
-    unsafe { next(stripped.as_ptr(), info, timeout) }
+    let call = || unsafe { next(stripped.as_ptr(), info, timeout) };
+    kernel_writes::with(&[info as usize], call)
 }
 
 // SAFETY: the type is that of the function.

@@ -29,8 +29,7 @@ unsafe extern "C" fn child() {
 }
 
 extern "C" fn at_exit() {
-    crate::stats::report_at_exit();
-    crate::trace::finish();
+    raw::at_exit();
 }
 
 #[used]

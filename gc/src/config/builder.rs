@@ -44,6 +44,8 @@ impl Builder {
         on_error: OnError => on_error;
         /// Collect at every n-th allocation; 0: only when needed.
         zeal: u32 => zeal;
+        /// Seed that moves the phases of collections beside the program; 0: they come as they do.
+        zeal_phases: u32 => zeal_phases;
         /// Number of marking threads, 1 to 64; `None`: scaled to heap and idle cores.
         markers: Option<u8> => markers;
         /// Real-time signal that stops threads, 34 to 64; `None`: chosen by the library.

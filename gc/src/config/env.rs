@@ -195,7 +195,7 @@ pub(super) fn secure() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-const OPTIONS_LEN: usize = 23;
+const OPTIONS_LEN: usize = 24;
 
 #[cfg(test)]
 mod tests;

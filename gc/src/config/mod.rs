@@ -114,6 +114,8 @@ pub struct Config {
     pub on_error: OnError,
     /// Collect at every n-th allocation; 0: only when needed.
     pub zeal: u32,
+    /// Seed that moves the phases of collections beside the program; 0: they come as they do.
+    pub zeal_phases: u32,
     /// Number of marking threads, 1 to 64; `None`: scaled to heap and idle cores.
     pub markers: Option<u8>,
     /// Signal that stops threads; `None`: the library chooses a real-time signal.
@@ -154,6 +156,7 @@ impl Config {
         max_heap: None,
         on_error: OnError::Abort,
         zeal: 0,
+        zeal_phases: 0,
         markers: None,
         signal: None,
         min_heap: 8 << 20,

@@ -373,6 +373,16 @@ pub static OPTIONS: &[Opt] = &[
         |_c| true,
         zeal
     ),
+    opt!(
+        "DUNEGC_ZEAL_PHASES",
+        "For tests: collections beside the program wait, stop, ask for written pages and fail at random points",
+        "a seed from 0 (off) to 4294967295",
+        "0",
+        LATE,
+        |c, t, a| parse::integer(t, 0, u32::MAX.into())? as u32,
+        |_c| true,
+        zeal_phases
+    ),
 ];
 
 impl Opt {

@@ -6,7 +6,7 @@ use crate::mark::marker::Tally;
 use crate::pacer;
 use crate::stats::{self, CycleRecord};
 use crate::sys::clock::now_ns;
-use crate::trace::{self, Counter, CycleSummary, Event, Span};
+use crate::trace::{self, Counter, CycleSummary, Span};
 
 /// What is counted while a collection runs.
 pub(super) struct Account {
@@ -18,8 +18,9 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// A collection begins; the last one's sweep freed `reclaimed` bytes in `sweep_ns`.
+    /// A collection begins, and `span` with it; the last one's sweep freed `reclaimed` bytes in `sweep_ns`.
     pub fn begin(
+        span: Span,
         reason: Reason,
         begun: u64,
         (reclaimed, sweep_ns): (u64, u64),
@@ -29,7 +30,7 @@ impl Account {
         trace::counter(Counter::Collected, before_bytes);
         stats::record_sweep(sweep_ns);
         Account {
-            span: trace::span_at(Event::Cycle, begun),
+            span,
             begun,
             reclaimed,
             record: CycleRecord::default(),

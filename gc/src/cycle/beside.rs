@@ -11,7 +11,7 @@
 
 use super::account::Account;
 use super::phases::{finish_sweep, init_world, mark_phase, scope};
-use super::{Cycle, Reason};
+use super::{Cycle, Reason, open_to_forks};
 use crate::collector;
 use crate::dirty::When;
 use crate::gather;
@@ -23,9 +23,10 @@ use crate::mark::{pool, rescan};
 use crate::pacer;
 use crate::raw::CollectError;
 use crate::sys::clock::now_ns;
-use crate::trace::{self, Event};
+use crate::trace::{self, Event, Span};
 use crate::tracked::Tracked;
 use crate::world::StoppedWorld;
+use crate::zeal;
 
 /// Written bytes with which the last stop may begin.
 const FEW: usize = 128 << 10;
@@ -41,6 +42,7 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
+        let cycle = trace::span_at(Event::Cycle, begun);
         hooks::event(hooks::Event::Begin, None);
         finish_sweep();
         let markers = pool::markers(pacer::live());
@@ -48,11 +50,12 @@ impl Cycle {
         let arm = trace::span_at(Event::Arm, begun);
         let watched = self.tracked.is_watching();
         let Some(written) = self.tracked.begin() else {
+            drop((arm, cycle));
             self.tracked.release();
             return self.run(reason);
         };
         arm.end((written / 4096) as u64);
-        let mut account = Account::begin(reason, begun, sweep::progress(), markers);
+        let mut account = Account::begin(cycle, reason, begun, sweep::progress(), markers);
         account.harvested(written);
         if watched {
             self.generations.wrote(written - self.tracked.fresh());
@@ -63,15 +66,17 @@ impl Cycle {
         }
         // Until this collection has ended well there are marks that no other one may rely on.
         self.generations.forget();
+        zeal::boundary();
         self.begin(keep, &mut account)?;
+        zeal::markers_pause(true);
         let since = pacer::since();
         let mark_begin = now_ns();
         pacer::begin_marking(self.generations.expected(keep));
         let beside = self.mark_beside(keep, &mut account);
+        zeal::markers_pause(false);
         pacer::end_marking();
         account.marked(now_ns() - mark_begin);
-        let stop = trace::span(Event::FinalStop);
-        let (stop_begin, world) = self.stop_at_last()?;
+        let (stop_begin, stop, world) = self.stop_at_last()?;
         let marked = beside.and_then(|tally| self.finish(&world, tally, markers, &mut account));
         let Some(tally) = marked else {
             rescan::clear_marks();
@@ -89,10 +94,12 @@ impl Cycle {
         let resumed = now_ns();
         stop.end_at(threads, resumed);
         account.stopped(stop_begin, resumed, stopping);
+        zeal::boundary();
         hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep();
         heap::critical::with(sweep::finish);
         hooks::event(hooks::Event::SweepEnd, None);
+        zeal::boundary();
         if Tracked::outlasts_collection() && self.generations.usable() {
             self.tracked.keep_full();
         } else {
@@ -143,11 +150,13 @@ impl Cycle {
             written: if keep { self.tracked.written() } else { &[] },
             explicit_objects: !keep,
         };
-        let mut tally = mark_phase(scope, first, markers)?;
+        let mut tally = open_to_forks(|| mark_phase(scope, first, markers))?;
         span.set(tally.bytes);
         drop(span);
+        zeal::boundary();
         let mut last = usize::MAX;
-        for _ in 0..ROUNDS {
+        let rounds = zeal::rounds();
+        for _ in 0..rounds.unwrap_or(ROUNDS) {
             let mut span = trace::span(Event::Harvest);
             let written = self.tracked.harvest(When::Running)?;
             span.set((written / 4096) as u64);
@@ -160,11 +169,12 @@ impl Cycle {
                 written: self.tracked.written(),
                 explicit_objects: false,
             };
-            let more = mark_phase(scope, again, markers)?;
+            let more = open_to_forks(|| mark_phase(scope, again, markers))?;
             span.set(more.bytes);
             drop(span);
             tally.add(&more);
-            if written <= FEW || written > last / 4 * 3 {
+            zeal::boundary();
+            if rounds.is_none() && (written <= FEW || written > last / 4 * 3) {
                 break;
             }
             last = written;
@@ -175,12 +185,13 @@ impl Cycle {
     /// The last stop, and when it began. A thread that cannot be stopped now may be stopped a little later; if not, the next
     /// stop ends the mark phase.
     #[inline(always)]
-    fn stop_at_last(&mut self) -> Result<(u64, StoppedWorld), CollectError> {
+    fn stop_at_last(&mut self) -> Result<(u64, Span, StoppedWorld), CollectError> {
         let mut tries = 0;
         loop {
             let t = now_ns();
+            let stop = trace::span_at(Event::FinalStop, t);
             match self.stop_as_is() {
-                Ok(w) => return Ok((t, w)),
+                Ok(w) => return Ok((t, stop, w)),
                 Err(e) if tries == TRIES => {
                     self.tracked.release();
                     return Err(e);

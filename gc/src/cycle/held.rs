@@ -21,6 +21,7 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
+        let cycle = trace::span_at(Event::Cycle, begun);
         hooks::event(hooks::Event::Begin, None);
         finish_sweep();
         let arm = trace::span_at(Event::Arm, begun);
@@ -29,6 +30,7 @@ impl Cycle {
             .then(|| self.tracked.begin())
             .flatten();
         let Some(written) = armed else {
+            drop((arm, cycle));
             self.tracked.release();
             self.generations.stop_trying();
             return self.run(reason);
@@ -41,7 +43,7 @@ impl Cycle {
         let keep = watched && self.generations.keeps_marks(written - self.tracked.fresh());
         let markers = pool::markers(self.generations.expected(keep).max(pacer::live() / 8));
         pool::ensure_started(markers - 1);
-        let mut account = Account::begin(reason, begun, sweep::progress(), markers);
+        let mut account = Account::begin(cycle, reason, begun, sweep::progress(), markers);
         account.harvested(written);
         if !keep {
             heap::critical::with(|| self.clear_marks())?;

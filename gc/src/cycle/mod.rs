@@ -9,17 +9,21 @@ mod sample;
 mod short;
 mod stopped;
 
+use crate::collector;
 use crate::config;
 use crate::finalize;
 use crate::gather::Gathered;
 use crate::heap::{self, alloc, marking};
 use crate::hooks;
+use crate::mark::shared::shared;
 use crate::mark::{pool, rescan};
+use crate::pacer;
 use crate::raw::CollectError;
 use crate::sys::lock::Lock;
 use crate::sys::scratch::ScratchVec;
 use crate::tracked::Tracked;
 use crate::world;
+use crate::zeal;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use generation::Generations;
@@ -68,6 +72,9 @@ static CYCLE: Lock<Cycle> = Lock::new(Cycle {
     marks_left: true,
     failures: 0,
 });
+/// Held by a collection, but for the time in which it marks beside the program, and by who forks: what a child would inherit may be in the
+/// middle of a change. Taken behind [`CYCLE`].
+static CHANGING: Lock<()> = Lock::new(());
 /// The next collection is a short one.
 static IS_SHORT: AtomicBool = AtomicBool::new(false);
 /// Generational collections pay.
@@ -145,6 +152,7 @@ fn with_cycle<R>(
         (None, true) => return Err(CollectError::Busy),
         (None, false) => CYCLE.lock(),
     };
+    let _changing = CHANGING.lock();
     HOLDER.store(me, Relaxed);
     let r = f(&mut c);
     IS_SHORT.store(c.generations.is_short(), Relaxed);
@@ -197,6 +205,7 @@ pub fn hold() -> bool {
         return false;
     }
     CYCLE.acquire();
+    CHANGING.acquire();
     HOLDER.store(me, Relaxed);
     HELD.store(true, Relaxed);
     true
@@ -209,7 +218,10 @@ pub fn release() -> bool {
     }
     HOLDER.store(0, Relaxed);
     // SAFETY: this thread is the holder, by `hold`.
-    unsafe { CYCLE.release() };
+    unsafe {
+        CHANGING.release();
+        CYCLE.release();
+    }
     true
 }
 
@@ -262,14 +274,48 @@ pub fn for_each_reachable(f: &mut dyn FnMut(crate::raw::Object)) -> Result<(), C
     with_cycle(false, |c| c.reachable(f))
 }
 
-/// For the fork protocol: no collection runs while this is held.
-pub(crate) fn lock_for_fork() -> &'static Lock<Cycle> {
-    &CYCLE
+/// Lets forks come in between while `f` marks beside the program: it may be a long time. Only for who holds [`CHANGING`]. A child that is made
+/// meanwhile gives the collection up.
+fn open_to_forks<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: by this function's contract the lock is held; its guard does nothing until it is taken again.
+    unsafe { CHANGING.release() };
+    let r = f();
+    CHANGING.acquire();
+    r
 }
 
-/// In a fork child, where only the calling thread is left: the cycle's lock is free again, and nothing is watched.
+/// Runs `f`, at the end of the process, while no collection goes from one phase to another, if that can be had within a second: what was counted
+/// and what was traced agree then.
+pub(crate) fn at_rest(f: impl FnOnce()) {
+    const TRIES: u32 = 1000;
+    let me = core::ptr::from_ref(alloc::current()) as usize;
+    let inside = HOLDER.load(Relaxed) == me && !alloc::current().is_empty_heap();
+    let mut tries = if inside { TRIES } else { 0 };
+    let rest = loop {
+        match CHANGING.try_lock() {
+            None if tries < TRIES => collector::nap(1_000_000),
+            rest => break rest,
+        }
+        tries += 1;
+    };
+    f();
+    drop(rest);
+}
+
+/// For the fork protocol: while this is held no collection runs, or one marks beside the program.
+pub(crate) fn lock_for_fork() -> &'static Lock<()> {
+    &CHANGING
+}
+
+/// In a fork child, where only the calling thread is left: no collection is under way, and nothing is watched.
 pub(crate) fn after_fork_child() {
     HOLDER.store(0, Relaxed);
+    // SAFETY: only this thread exists. Where it came from, it held the lock of the fork protocol, so that whoever had this one had not begun to
+    // change anything, or was marking, which changes nothing of it.
+    unsafe { CYCLE.reset() };
+    shared().after_fork_child();
+    pacer::end_marking();
+    zeal::markers_pause(false);
     let mut c = CYCLE.lock();
     c.tracked.forget();
     c.generations.forget();

@@ -23,12 +23,13 @@ impl Cycle {
         init_world()?;
         trace::start();
         let begun = now_ns();
+        let cycle = trace::span_at(Event::Cycle, begun);
         hooks::event(hooks::Event::Begin, None);
         finish_sweep();
         let markers =
             pool::markers(pacer::live()).min(1 + self.generations.expected(true) / PER_MARKER);
         pool::ensure_started(markers - 1);
-        let mut account = Account::begin(reason, begun, sweep::progress(), markers);
+        let mut account = Account::begin(cycle, reason, begun, sweep::progress(), markers);
         let stop_begin = now_ns();
         let stop = trace::span_at(Event::FinalStop, stop_begin);
         let world = self.stop()?;

@@ -33,17 +33,19 @@ mod abi;
 mod choose;
 mod failure;
 mod fork_mark;
+pub mod in_kernel;
 mod kept;
 mod mprotect;
 mod pagemap_scan;
 mod probe;
 mod ranges;
+pub mod segv;
 mod soft_dirty;
 mod tracking;
 
 pub use choose::{Chosen, Kind, available, next_after, open};
 pub use failure::Failure;
-pub use mprotect::Mprotect;
+pub use mprotect::{Mprotect, announce, open_for_good};
 pub use pagemap_scan::{PagemapScan, Reader};
 pub use ranges::Range;
 pub use soft_dirty::SoftDirty;
@@ -51,7 +53,8 @@ pub use tracking::{NoSource, Outcome, Source, Tracking, When};
 
 use crate::config;
 use crate::sys::lock::Lock;
-use core::sync::atomic::{AtomicU8, Ordering::*};
+use crate::sys::pagemap::{Pagemap, Pages, avoid_scan};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 
 /// The process' source and what it tracks.
 static TRACKING: Lock<Tracking<Chosen>> = Lock::new(Tracking::new(Chosen::Undecided));
@@ -137,6 +140,38 @@ pub fn expect_writes(range: Range) {
     }
 }
 
+/// The program has installed a seccomp filter since the source was chosen.
+static FILTERED: AtomicBool = AtomicBool::new(false);
+
+/// Runs `f`, which may put a seccomp filter in force for any thread. Nothing is asked of the kernel meanwhile, and behind it only what the
+/// filter allows. A thread that can be stopped calls this in a critical section.
+pub(crate) fn while_filters_change<R>(f: impl FnOnce() -> R) -> R {
+    let tracking = TRACKING.lock();
+    FILTERED.store(true, Relaxed);
+    let r = f();
+    drop(tracking);
+    r
+}
+
+/// Before roots are looked for with [`sys::pagemap`](crate::sys::pagemap): sees to it that no filter kills for that. The first time, where a filter
+/// is in force, by trying in a child; from the time on when the program installs one, by avoiding it.
+pub(crate) fn beware_of_filters() {
+    static TRIED: AtomicBool = AtomicBool::new(false);
+    let page = &raw const TRIED as usize & !(crate::sys::mem::PAGE - 1);
+    let try_it = || {
+        let failed = |e| Failure::Call("PAGEMAP_SCAN", e);
+        let pagemap = Pagemap::open().map_err(failed)?;
+        let end = page + crate::sys::mem::PAGE;
+        let scanned = pagemap.runs(page, end, Pages::Mapped, &mut |_, _, _| {});
+        scanned.map_err(failed)
+    };
+    if FILTERED.load(Relaxed)
+        || !TRIED.swap(true, Relaxed) && probe::filters() > 0 && probe::in_child(try_it).is_err()
+    {
+        avoid_scan();
+    }
+}
+
 /// The next source after one that failed; one line says so.
 fn fall_back(tracking: &mut Tracking<Chosen>, failure: Failure) {
     let old = tracking.source().kind();
@@ -150,6 +185,7 @@ fn fall_back(tracking: &mut Tracking<Chosen>, failure: Failure) {
 /// Before a fork, with the collection lock and the heap's locks held.
 pub(crate) fn before_fork() {
     TRACKING.acquire();
+    segv::before_fork();
 }
 
 /// After it, in parent and child. A source notices by its fork mark that it is in a child.
@@ -157,6 +193,14 @@ pub(crate) fn before_fork() {
 /// # Safety
 /// After [`before_fork`], by the thread that called it or its copy in the child.
 pub(crate) unsafe fn after_fork() {
-    // SAFETY: by this function's contract the lock is held.
-    unsafe { TRACKING.release() };
+    // SAFETY: by this function's contract the locks are held.
+    unsafe {
+        segv::after_fork();
+        TRACKING.release();
+    }
+}
+
+/// In the child.
+pub(crate) fn after_fork_child() {
+    in_kernel::after_fork_child();
 }

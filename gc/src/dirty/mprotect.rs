@@ -1,21 +1,23 @@
 //! `mprotect`: pages are made read-only, and the SIGSEGV of the first write is the report.
 //!
 //! Works on every kernel, and changes what the program sees: a system call that writes to a protected page fails with
-//! `EFAULT`, and a program's own handler must not replace this one. So it is used only where it is asked for. It tracks
-//! pieces of 64 KiB, since every piece that differs from its neighbours is a mapping for the kernel, which allows 65 530.
+//! `EFAULT`, unless it was announced ([`in_kernel`]), and the handler must be called first ([`segv`]). So it is used only where it is asked
+//! for. It tracks pieces of 64 KiB, since every piece that differs from its neighbours is a mapping for the kernel, which allows 65 530.
 //!
-//! Each piece has a byte: written or not. The handler first makes the piece writable and then sets its byte; a harvest
+//! Each piece has a byte, which says whether it was written, and whether it stays writable. The handler first makes the piece writable and then sets its byte; a harvest
 //! first clears the byte and then protects. So a piece that is writable with its byte clear has a handler on its way that will set
 //! it; the handler blocks every signal, also the one that stops the world.
 
 use super::failure::Failure;
+use super::in_kernel::{self, Protecting};
 use super::ranges::{Joiner, Range};
+use super::segv;
 use super::tracking::{NoSource, Outcome, Source, When};
 use crate::sys::mem::PAGE;
 use crate::sys::raw::{Errno, syscall};
-use crate::sys::{proc_maps, scratch, signal};
+use crate::sys::{proc_maps, scratch};
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::*};
 
 /// Pieces are aligned parts of address space of this size.
 const PIECE: usize = 1 << 16;
@@ -23,6 +25,10 @@ const PIECE: usize = 1 << 16;
 const SEGMENTS: usize = 4096;
 /// Pieces in all: 64 GiB.
 const PIECES: usize = 1 << 20;
+/// The piece was written.
+const WRITTEN: u8 = 1;
+/// It is not protected any more in this arming.
+const OPEN: u8 = 2;
 
 /// A part of a tracked range that was readable, writable and private when it was armed.
 struct Segment {
@@ -48,15 +54,6 @@ struct Shared {
     generation: AtomicUsize,
     /// A piece could not be made writable alone, so all of its segment was: any page may have been written.
     overflowed: AtomicBool,
-    /// The handler before ours.
-    previous: Previous,
-}
-
-/// A `sigaction` in atomics.
-struct Previous {
-    handler: AtomicUsize,
-    flags: AtomicU64,
-    mask: AtomicU64,
 }
 
 /// Address of the [`Shared`], in a mapping of its own that is no root; 0 before the first use.
@@ -152,11 +149,77 @@ impl Shared {
                     return false;
                 }
             }
-            byte.store(1, SeqCst);
+            byte.fetch_or(WRITTEN, SeqCst);
             // Protected for another arming in between, after it was published: then noted there too.
             if self.generation.load(SeqCst) == generation {
                 return true;
             }
+        }
+    }
+
+    /// The page was protected in the last arming and is writable now: the fault is reported late.
+    fn is_open_again(&self, addr: usize) -> bool {
+        let mut writable = false;
+        let last = self.generation.load(SeqCst).wrapping_sub(1);
+        let read = self.tables[last & 1].piece(addr).is_some()
+            && proc_maps::for_each(|m| writable |= m.write && (m.start..m.end).contains(&addr))
+                .is_ok();
+        read && writable
+    }
+
+    /// Protects a piece again, unless it is to stay writable: then it is reported again.
+    fn close_piece(&self, piece: Range, byte: &AtomicU8) {
+        let protecting = Protecting::page(piece.start);
+        if byte.load(SeqCst) & OPEN != 0 || protecting.first(piece).is_some() {
+            return;
+        }
+        byte.fetch_and(!WRITTEN, SeqCst);
+        if protect(piece, libc::PROT_READ).is_err() {
+            // Partly unmapped, or too many mappings.
+            byte.fetch_or(WRITTEN, SeqCst);
+        }
+    }
+
+    /// Protects a part that was added to the table, but for pieces that system calls may write: those count as written.
+    fn close(&self, part: Range) -> Result<(), Errno> {
+        let protecting = Protecting::all();
+        let mut at = part.start;
+        while at < part.end {
+            let rest = Range { start: at, ..part };
+            let open = protecting.first(rest);
+            let from = open.map_or(part.end, |r| (r.start & !(PIECE - 1)).max(at));
+            let to = open.map_or(part.end, |r| {
+                (((r.end - 1) | (PIECE - 1)) + 1).min(part.end)
+            });
+            if at < from {
+                protect(
+                    Range {
+                        start: at,
+                        end: from,
+                    },
+                    libc::PROT_READ,
+                )?;
+            }
+            for addr in (from..to).step_by(PAGE) {
+                if let Some((_, _, byte)) = self.table().piece(addr) {
+                    byte.fetch_or(WRITTEN, SeqCst);
+                }
+            }
+            at = to;
+        }
+        Ok(())
+    }
+
+    /// Makes the tracked pieces of `range` writable. They count as written, and `for_good` for the rest of this arming.
+    fn open(&self, range: Range, for_good: bool) {
+        let mut addr = range.start;
+        while addr < range.end {
+            if for_good && let Some((_, _, byte)) = self.table().piece(addr) {
+                byte.fetch_or(OPEN | WRITTEN, SeqCst);
+                in_kernel::wait(range);
+            }
+            self.open_piece(addr);
+            addr = (addr | (PIECE - 1)) + 1;
         }
     }
 
@@ -176,9 +239,7 @@ impl Shared {
                 None => Err(Failure::Wrong(
                     "too many ranges, or more than 64 GiB, for mprotect",
                 )),
-                Some(()) => {
-                    protect(part, libc::PROT_READ).map_err(|e| Failure::Call("mprotect", e))
-                }
+                Some(()) => self.close(part).map_err(|e| Failure::Call("mprotect", e)),
             };
         })
         .map_err(|e| Failure::Call("/proc/self/maps", e))?;
@@ -196,7 +257,7 @@ impl Shared {
                 let mut addr = m.start.max(all.start);
                 while addr < m.end.min(all.end) {
                     if let Some((_, _, byte)) = table.piece(addr) {
-                        byte.store(1, SeqCst);
+                        byte.fetch_or(WRITTEN, SeqCst);
                     }
                     addr = (addr | (PIECE - 1)) + 1;
                 }
@@ -217,11 +278,7 @@ impl Shared {
                 if byte.load(SeqCst) != 0 {
                     let piece = Range { start, end };
                     if again {
-                        byte.store(0, SeqCst);
-                        if protect(piece, libc::PROT_READ).is_err() {
-                            // Partly unmapped, or too many mappings: it stays writable and is reported again.
-                            byte.store(1, SeqCst);
-                        }
+                        self.close_piece(piece, byte);
                     }
                     f(piece);
                 }
@@ -243,38 +300,28 @@ extern "C" fn on_fault(sig: i32, info: *mut libc::siginfo_t, context: *mut c_voi
     let Some(shared) = shared() else { return };
     // SAFETY: the kernel passes a valid siginfo, which for SIGSEGV of a fault holds an address.
     let (code, addr) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
-    if code == SEGV_ACCERR && shared.open_piece(addr) {
+    if code == SEGV_ACCERR
+        && (shared.open_piece(addr) || shared.is_open_again(addr) || shared.open_piece(addr))
+    {
         return;
     }
-    shared.previous.call(sig, info, context);
+    segv::pass_on(sig, info, context);
 }
 
-impl Previous {
-    fn call(&self, sig: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-        let handler = self.handler.load(Acquire);
-        if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
-            // The faulting instruction runs again, and then the default action ends the process as it would have without us.
-            let _ = signal::set_default(sig);
-            return;
-        }
-        let flags = self.flags.load(Relaxed);
-        // As the kernel would have entered it.
-        // SAFETY: with SA_SIGINFO the third argument is the interrupted context.
-        let interrupted = unsafe {
-            (&raw const (*context.cast::<libc::ucontext_t>()).uc_sigmask)
-                .cast::<u64>()
-                .read()
-        };
-        let own = if flags & libc::SA_NODEFER as u64 == 0 {
-            signal::bit(sig)
-        } else {
-            0
-        };
-        signal::set_mask(interrupted | self.mask.load(Relaxed) | own);
-        // SAFETY: the program installed this function as a handler; the flags say with which arguments. A function of one
-        // argument ignores the other two.
-        let f: signal::Handler = unsafe { core::mem::transmute::<usize, signal::Handler>(handler) };
-        f(sig, info, context);
+/// A system call may write to `range` until the result is dropped. In processes where [`in_kernel::is_needed`]; any thread, any time.
+pub fn announce(range: Range) -> in_kernel::Call {
+    let call = in_kernel::list(range);
+    in_kernel::wait(Range::covering(range.start & !(PIECE - 1), range.end));
+    if let Some(shared) = shared() {
+        shared.open(range, false);
+    }
+    call
+}
+
+/// `range` is put to a use in which system calls write to it that nobody announces: it is writable until the next arming.
+pub fn open_for_good(range: Range) {
+    if let Some(shared) = shared() {
+        shared.open(range, true);
     }
 }
 
@@ -301,32 +348,14 @@ impl Mprotect {
 
     /// Makes the pieces of `range` that are tracked writable; they count as written.
     pub fn unprotect(&self, range: Range) {
-        let mut addr = range.start;
-        while addr < range.end {
-            self.0.open_piece(addr);
-            addr = (addr | (PIECE - 1)) + 1;
-        }
-    }
-
-    /// Our handler is in place; installs it if nobody's or the program's is there.
-    fn install(&self) -> Result<(), Failure> {
-        let failed = |e| Failure::Call("sigaction(SIGSEGV)", e);
-        let now = signal::disposition(libc::SIGSEGV).map_err(failed)?;
-        if now.handler == on_fault as *const () as usize {
-            return Ok(());
-        }
-        let previous = &self.0.previous;
-        previous.flags.store(now.flags, Relaxed);
-        previous.mask.store(now.mask, Relaxed);
-        previous.handler.store(now.handler, Release);
-        signal::install(libc::SIGSEGV, on_fault).map_err(failed)
+        self.0.open(range, false);
     }
 }
 
 impl Source for Mprotect {
     fn arm(&mut self, ranges: &[Range]) -> Result<(), NoSource> {
         let shared = self.0;
-        let armed = self.install().and_then(|()| {
+        let armed = segv::install(on_fault).and_then(|()| {
             let next = shared.generation.load(Relaxed) + 1;
             let table = &shared.tables[next & 1];
             table.count.store(0, SeqCst);

@@ -20,6 +20,7 @@ use super::ranges::{Joiner, Range, Ranges};
 use super::tracking::{NoSource, Outcome, Source, When};
 use crate::sys::mem::{self, PAGE};
 use crate::sys::raw::{Errno, Fd, syscall};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Regions that one call fills: 6 KiB of stack.
 const REGIONS: usize = 256;
@@ -139,6 +140,25 @@ impl PagemapScan {
         }
     }
 
+    /// The calling thread may do what the source does: a seccomp filter that is new to it is tried in a child. Unless `thoroughly`, only
+    /// filters are looked for that the program was seen to install.
+    fn is_allowed(&mut self, thoroughly: bool) -> Result<(), Failure> {
+        if !thoroughly && !super::FILTERED.load(Relaxed) {
+            return Ok(());
+        }
+        let filters = probe::filters();
+        if filters > 0 && filters != self.filters {
+            probe::in_child(|| PagemapScan::open_here(filters).map(drop))?;
+        }
+        self.filters = filters;
+        Ok(())
+    }
+
+    /// The program closed a descriptor, or put another file in its place.
+    fn is_closed(&self) -> bool {
+        self.mark.holds() && !(self.uffd.is_open() && self.pagemap.is_open())
+    }
+
     /// The descriptors are open and lead to this process' memory.
     fn is_sound(&self) -> bool {
         self.mark.holds() && self.uffd.is_open() && self.pagemap.is_open()
@@ -212,7 +232,8 @@ impl PagemapScan {
 
     /// Takes protection off; the pages count as written.
     pub fn unprotect(&self, range: Range) {
-        if self.mark.holds() && self.uffd.is_open() {
+        // Without a hint the first writes cost a fault each; a filter may kill.
+        if self.is_sound() && !super::FILTERED.load(Relaxed) {
             // A hint: where it fails the first writes cost a fault each.
             let _ = abi::ioctl(
                 self.uffd.number(),
@@ -227,9 +248,13 @@ impl PagemapScan {
 
     /// Opens anew what the program closed or a fork made useless, and tracks `ranges` again.
     fn renew(&mut self, ranges: &[Range]) -> Result<(), Failure> {
+        let closed = self.is_closed();
         self.uffd.close();
         self.pagemap.close();
         *self = PagemapScan::open()?;
+        if closed {
+            say_closed();
+        }
         self.protect(ranges, &mut |_| {})
     }
 
@@ -253,10 +278,8 @@ impl PagemapScan {
 
 impl Source for PagemapScan {
     fn arm(&mut self, ranges: &[Range]) -> Result<(), NoSource> {
-        let mut armed = Err(Failure::Wrong("another seccomp filter"));
-        if self.filters == probe::filters() {
-            armed = self.look(ranges, When::Running, &mut |_| {});
-        }
+        let allowed = self.is_allowed(true);
+        let armed = allowed.and_then(|()| self.look(ranges, When::Running, &mut |_| {}));
         armed
             .or_else(|_| self.renew(ranges))
             .map_err(NoSource::Failed)
@@ -267,6 +290,7 @@ impl Source for PagemapScan {
             // The next harvest sees it too.
             return Ok(());
         }
+        self.is_allowed(false)?;
         self.enrol(range)?;
         self.walk(range, Pages::Protect, &mut |_| {})
     }
@@ -278,7 +302,8 @@ impl Source for PagemapScan {
         sink: &mut dyn FnMut(Range),
     ) -> Result<Outcome, Failure> {
         let mut joined = Joiner::new(sink);
-        match self.look(ranges, when, &mut |r| joined.add(r)) {
+        let allowed = self.is_allowed(false);
+        match allowed.and_then(|()| self.look(ranges, when, &mut |r| joined.add(r))) {
             Ok(()) => Ok(Outcome::Pages(joined.finish())),
             Err(_) => {
                 // Pages may have been protected and not reported.
@@ -290,6 +315,16 @@ impl Source for PagemapScan {
 
     fn disarm(&mut self, _: &[Range]) {
         // Pages stay protected: most are never written before the next cycle, which then has less to protect.
+    }
+}
+
+/// Says once in a process that descriptors were closed.
+fn say_closed() {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Relaxed) {
+        crate::message!(
+            "the program closed or replaced a descriptor of dirty source pagemap-scan; opened again"
+        );
     }
 }
 

@@ -39,6 +39,7 @@ pub fn allocate(kind: Kind, size: usize, align: usize, zero: bool) -> Option<*mu
     if super::has_suspects() {
         b.suspect(0).store(0, Relaxed);
     }
+    marking::about_to_use(b, n, kind);
     for i in 1..n {
         b.offset(i).set_info(Info::tail(kind, i as u32));
     }

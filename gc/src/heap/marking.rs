@@ -13,6 +13,8 @@
 
 use super::block::{Block, valid, words};
 use super::{registry, slot};
+use crate::dirty;
+use crate::kind::Kind;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -54,6 +56,16 @@ pub fn hand_out(b: Block, w: usize, bits: u64) {
 /// Marks the objects `bits` of word `w` as born in this collection.
 pub fn born(b: Block, w: usize, bits: u64) {
     set(b, w, bits, true);
+}
+
+/// `n` free blocks get objects of a kind. If the dirty source protects memory, it must not protect malloc'ed blocks.
+pub fn about_to_use(b: Block, n: usize, kind: Kind) {
+    if kind == Kind::Malloc && dirty::in_kernel::is_needed() {
+        dirty::open_for_good(dirty::Range {
+            start: b.addr(),
+            end: b.offset(n).addr(),
+        });
+    }
 }
 
 fn set(b: Block, w: usize, bits: u64, marking: bool) {

@@ -76,6 +76,7 @@ fn init(b: Block, kind: Kind, class: u8, zero: bool, owner: u32) {
     h.fresh.store(if zero { 0 } else { GROUPS as u32 }, Relaxed);
     h.listed.store(lists::UNLISTED, Relaxed);
     h.length.store(0, Relaxed);
+    marking::about_to_use(b, 1, kind);
     b.set_info(Info::small(class, kind));
 }
 

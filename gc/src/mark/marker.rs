@@ -20,6 +20,7 @@ use crate::heap::find::{self, Slot};
 use crate::heap::layout::{self, BLOCK, table};
 use crate::heap::{large, slot};
 use crate::kinds;
+use crate::zeal;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::{mem, ptr};
 
@@ -430,6 +431,7 @@ impl<'a> Marker<'a> {
     #[inline(never)]
     fn look_around(&mut self, top: Top) -> Top {
         self.report();
+        zeal::in_marking();
         let idle = !self.alone && self.shared.someone_idle();
         if idle || self.shared.is_help_offered() {
             self.stack.share(top)

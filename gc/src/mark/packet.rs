@@ -112,6 +112,17 @@ impl Left {
         !self.some.load(Relaxed)
     }
 
+    /// Makes it empty.
+    ///
+    /// # Safety
+    /// Only the calling thread exists, and it is in none of these functions.
+    pub unsafe fn reset(&self) {
+        // SAFETY: by this function's contract.
+        unsafe { self.first.reset() };
+        *self.first.lock().free.get_mut() = ptr::null_mut();
+        self.some.store(false, Relaxed);
+    }
+
     /// Adds a packet.
     ///
     /// # Safety

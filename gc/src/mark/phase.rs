@@ -29,6 +29,11 @@ impl Phase {
         self.0.store(next << 32 | 1, SeqCst);
     }
 
+    /// Ends a phase whose markers are gone, as in a fork child.
+    pub fn reset(&self) {
+        self.0.store(number(self.0.load(Relaxed)) << 32, SeqCst);
+    }
+
     /// The phase under way, if there is one.
     pub fn under_way(&self) -> Option<u64> {
         let now = self.0.load(SeqCst);

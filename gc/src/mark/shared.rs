@@ -148,6 +148,14 @@ impl Shared {
         self.phase.begin();
     }
 
+    /// In a fork child, where only the calling thread is left: a phase under way is given up. Packets that its markers held are lost.
+    pub fn after_fork_child(&self) {
+        self.phase.reset();
+        self.deques.iter().for_each(Deque::reset);
+        // SAFETY: there is no other thread, and this one was not marking.
+        unsafe { self.left.reset() };
+    }
+
     /// The leader's part, until the phase is over. The total over all markers. `None` if there was no memory for the
     /// leader's packets.
     pub fn lead(&self) -> Option<Tally> {

@@ -75,6 +75,7 @@ fn run(
     plan.list()
         .map_err(|e| e.map_or_else(memory, |e| RootsError::NoMaps(e.0)))?;
     plan.finish(roots).map_err(memory)?;
+    crate::dirty::beware_of_filters();
     let reader = Reader {
         pagemap: Pagemap::open().ok(),
         copy: copy_buffer().map_err(memory)?,

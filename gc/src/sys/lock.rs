@@ -83,6 +83,14 @@ impl<T> Lock<T> {
             futex_wake(&self.state, 1);
         }
     }
+
+    /// Makes the lock free, whoever held it.
+    ///
+    /// # Safety
+    /// Only the calling thread exists, as in a fork child, and it holds no guard.
+    pub unsafe fn reset(&self) {
+        self.state.store(0, Ordering::Release);
+    }
 }
 
 impl<T> Deref for Guard<'_, T> {
@@ -123,4 +131,33 @@ pub fn futex_wait_for(word: &AtomicU32, expected: u32, ns: u64) {
 /// Wakes up to `n` sleepers on `word`.
 pub fn futex_wake(word: &AtomicU32, n: i32) {
     futex::wake(word, n as u32);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_excludes() {
+        static N: Lock<usize> = Lock::new(0);
+        let threads: std::vec::Vec<_> = (0..4)
+            .map(|i| {
+                std::thread::spawn(move || {
+                    for _ in 0..20_000 {
+                        if i % 2 == 0 {
+                            *N.lock() += 1;
+                        } else {
+                            N.acquire();
+                            // SAFETY: this thread has acquired the lock, and nobody else has a reference.
+                            unsafe { *N.value.get() += 1 };
+                            // SAFETY: as above.
+                            unsafe { N.release() };
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(*N.lock(), 80_000);
+    }
 }

@@ -25,7 +25,7 @@ pub enum Pages {
 /// An open /proc/self/pagemap.
 pub struct Pagemap(Fd);
 
-/// 0: PAGEMAP_SCAN not tried yet; 1: works; 2: the kernel does not know it.
+/// 0: PAGEMAP_SCAN not tried yet; 1: works; 2: the kernel does not know it, or it must not be used.
 static SCAN: AtomicU8 = AtomicU8::new(0);
 
 const PAGEMAP_SCAN: usize = 0xc060_6610;
@@ -60,6 +60,11 @@ struct ScanArg {
     return_mask: u64,
 }
 const _: () = assert!(size_of::<ScanArg>() == 96);
+
+/// From here on the file is read: a seccomp filter may kill for PAGEMAP_SCAN.
+pub fn avoid_scan() {
+    SCAN.store(2, Relaxed);
+}
 
 impl Pagemap {
     /// Opens the file; EACCES in a process that is not dumpable.

@@ -23,6 +23,15 @@ macro_rules! events {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Event { $($(#[$span_doc])* $span,)* }
 
+        impl Event {
+            const ALL: &'static [Event] = &[$(Event::$span,)*];
+
+            /// The event with this number.
+            pub(super) fn from_index(i: u8) -> Option<Event> {
+                Self::ALL.get(usize::from(i)).copied()
+            }
+        }
+
         /// What happens at one moment.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Point { $($(#[$point_doc])* $point,)* }

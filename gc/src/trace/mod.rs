@@ -14,6 +14,7 @@ mod log;
 mod output;
 mod probe;
 mod record;
+mod unended;
 
 pub use event::{Counter, Event, Point};
 pub use log::{CycleSummary, cycle_done};
@@ -146,15 +147,25 @@ fn emit(what: What, argument: u64, ns: u64) {
         ns: if ns == NOW { now_ns() } else { ns },
         tid: gettid(),
     };
-    if what == What::Begin(Event::FinalStop) {
-        held::begin(record.tid);
-    }
-    if !held::keep(&record, write) {
-        write(&[record]);
-    }
-    if what == What::End(Event::FinalStop) {
-        held::end(record.tid, write);
-    }
+    output::busy(|| {
+        let wanted = match what {
+            What::Begin(event) => unended::begin(record.tid, event as u8),
+            What::End(event) => unended::end(record.tid, event as u8),
+            What::Point(_) | What::Counter(_) => true,
+        };
+        if !wanted {
+            return;
+        }
+        if what == What::Begin(Event::FinalStop) {
+            held::begin(record.tid);
+        }
+        if !held::keep(&record, write) {
+            write(&[record]);
+        }
+        if what == What::End(Event::FinalStop) {
+            held::end(record.tid, write);
+        }
+    });
 }
 
 fn write(records: &[Record]) {
@@ -181,6 +192,7 @@ pub fn start() {
 /// In a forked child, which gets a file of its own. The only thread calls it.
 pub fn after_fork_child() {
     held::after_fork_child();
+    unended::after_fork_child();
     output::after_fork_child();
 }
 
@@ -191,7 +203,18 @@ pub fn after_fork_parent() {
     instant(Point::Fork, FORKS.fetch_add(1, Relaxed) + 1);
 }
 
-/// Ends the trace file at the end of the process. Later calls do nothing.
+/// Ends the trace file at the end of the process, and in it what is under way. Later calls do nothing.
 pub fn finish() {
-    output::finish();
+    output::finish(unended::close, || {
+        unended::end_all(&mut |tid, event| {
+            if let Some(event) = Event::from_index(event) {
+                write(&[Record {
+                    what: What::End(event),
+                    argument: 0,
+                    ns: now_ns(),
+                    tid,
+                }]);
+            }
+        });
+    });
 }

@@ -258,12 +258,23 @@ fn over() -> bool {
     ended
 }
 
-/// Closes the array, once; later events are lost. The descriptor stays open until the process ends, because a thread that
-/// still runs might be about to use its number.
-pub(super) fn finish() {
-    if PID.load(Relaxed) != file::getpid() || !over() {
+/// Closes the array, once: `close` lets nothing begin any more, `last` writes the last events; later ones are lost. The descriptor stays open until the process ends,
+/// because a thread that still runs might be about to use its number.
+pub(super) fn finish(close: fn(), last: impl FnOnce()) {
+    if STATE.load(Relaxed) != OPEN || PID.load(Relaxed) != file::getpid() {
         return;
     }
+    close();
+    // What is about to be written comes before what ends it.
+    wait_for_writers();
+    last();
+    if over() {
+        wait_for_writers();
+        end_array(FD.load(Relaxed));
+    }
+}
+
+fn wait_for_writers() {
     for _ in 0..10_000 {
         if WRITERS.load(SeqCst) == 0 {
             break;
@@ -271,7 +282,13 @@ pub(super) fn finish() {
         // SAFETY: no preconditions.
         unsafe { libc::sched_yield() };
     }
-    end_array(FD.load(Relaxed));
+}
+
+/// Runs `f`, which writes: the trace does not end in between.
+pub(super) fn busy(f: impl FnOnce()) {
+    WRITERS.fetch_add(1, SeqCst);
+    f();
+    WRITERS.fetch_sub(1, SeqCst);
 }
 
 /// Writes the end, if there is room for it. A trace without its end is still a trace.

@@ -1,8 +1,9 @@
 //! The one state of the world: lock, generation, table of thread records.
 use super::exempt::Exempt;
 use super::flags;
+use crate::sys::lock::Lock;
 use crate::sys::raw::{Errno, getpid, gettid, syscall};
-use crate::sys::{futex, scratch, signal};
+use crate::sys::{scratch, signal};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*,
@@ -127,7 +128,7 @@ pub(super) struct State {
     pub timeout_ms: AtomicU32,
     pub flags_fn: AtomicUsize,
     /// Held by the stopper, and by whoever changes what a stop reads.
-    pub lock: futex::Lock,
+    pub lock: Lock<()>,
     /// Thread that has stopped the world, 0 if none.
     pub owner: AtomicI32,
     /// Last generation used.
@@ -160,7 +161,7 @@ pub(super) static STATE: State = State {
     signal: AtomicU32::new(0),
     timeout_ms: AtomicU32::new(5000),
     flags_fn: AtomicUsize::new(0),
-    lock: futex::Lock::new(),
+    lock: Lock::new(()),
     owner: AtomicI32::new(0),
     generation: AtomicU32::new(0),
     stopping: AtomicU32::new(0),
@@ -255,7 +256,8 @@ pub fn after_fork_child() {
     STATE.culprit.store(0, Relaxed);
     STATE.pid.store(getpid(), Relaxed);
     mark_witness();
-    STATE.lock.reset();
+    // SAFETY: a fork child has no other threads, and this one, if it held the lock, did so for the fork.
+    unsafe { STATE.lock.reset() };
     if STATE.forking.swap(0, Relaxed) != 0 {
         signal::set_mask(STATE.fork_mask.load(Relaxed));
     }
@@ -295,7 +297,8 @@ pub(super) fn acquire() -> signal::SigSet {
 
 /// Undoes [`acquire`].
 pub(super) fn release(mask: signal::SigSet) {
-    STATE.lock.release();
+    // SAFETY: the caller took it by `acquire`.
+    unsafe { STATE.lock.release() };
     signal::set_mask(mask);
 }
 

@@ -68,6 +68,7 @@ fn every_option_is_read() {
             "DUNEGC_LOG=2",
             "DUNEGC_TRACE=/tmp/t",
             "DUNEGC_ZEAL=7",
+            "DUNEGC_ZEAL_PHASES=8",
             "DUNEGC_LIB=/x",
         ],
         false,
@@ -101,7 +102,7 @@ fn every_option_is_read() {
         (Some(23), Some(12), 8)
     );
     assert_eq!(c.leaks.file, Some(&b"/tmp/l"[..]));
-    assert_eq!((c.log, c.zeal), (2, 7));
+    assert_eq!((c.log, c.zeal, c.zeal_phases), (2, 7, 8));
     assert_eq!(c.trace, Some(&b"/tmp/t"[..]));
     // Nothing kept its default: each option above is really wired.
     for o in OPTIONS {

@@ -1,0 +1,193 @@
+//! System calls that write to memory of the program. With `DUNEGC_DIRTY=mprotect` they are announced to the collector, which keeps the objects
+//! writable meanwhile: the kernel would answer a write to a protected page with `EFAULT`. Without it each function jumps to the next definition.
+//!
+//! The kernel can write as far as the object goes that a pointer leads into; so it is not necessary to know how much a call writes.
+
+mod files;
+mod sockets;
+mod system;
+mod vectors;
+mod waits;
+
+use core::ffi::{c_char, c_int, c_long, c_void};
+use core::sync::atomic::{AtomicU8, Ordering};
+use gc::dirty::{self, in_kernel};
+use gc::raw::{self, Kind};
+
+use crate::errno;
+
+/// As many places of one call are announced each; the others as one range.
+const PLACES: usize = 6;
+
+/// Runs `call`, in which the kernel may write to objects that `places` lead into. Other values are ignored.
+#[inline]
+pub fn with<R>(places: &[usize], call: impl FnOnce() -> R) -> R {
+    if in_kernel::is_needed() {
+        announced(places.iter().copied(), call)
+    } else {
+        call()
+    }
+}
+
+#[cold]
+fn announced<R>(places: impl Iterator<Item = usize>, call: impl FnOnce() -> R) -> R {
+    let mut calls: [Option<in_kernel::Call>; PLACES + 1] = [const { None }; PLACES + 1];
+    let mut used = 0;
+    let mut rest: Option<dirty::Range> = None;
+    for start in places {
+        // malloc'ed memory is never protected.
+        let Some(object) = raw::find(start).filter(|o| o.kind != Kind::Malloc) else {
+            continue;
+        };
+        let end = object.base + object.size;
+        if used < PLACES {
+            calls[used] = Some(dirty::announce(dirty::Range { start, end }));
+            used += 1;
+        } else {
+            let r = rest.get_or_insert(dirty::Range { start, end });
+            *r = dirty::Range {
+                start: r.start.min(start),
+                end: r.end.max(end),
+            };
+        }
+    }
+    calls[PLACES] = rest.map(dirty::announce);
+    let result = call();
+    drop(calls);
+    result
+}
+
+/// Not 0: calls of `syscall` are announced too.
+pub static ANNOUNCED: AtomicU8 = AtomicU8::new(0);
+
+/// When the library starts.
+pub fn start() {
+    ANNOUNCED.store(u8::from(in_kernel::is_needed()), Ordering::Relaxed);
+}
+
+/// As [`with`], for the system call `number`, any of whose arguments may be the address of what it writes, or of a vector or a message.
+pub fn with_arguments<R>(number: c_long, arguments: &[usize; 6], call: impl FnOnce() -> R) -> R {
+    if !in_kernel::is_needed() {
+        return call();
+    }
+    let mut places = vectors::Places::new();
+    arguments.iter().for_each(|&a| places.add(a));
+    let &[_, second, third, ..] = arguments;
+    match number {
+        libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2 | libc::SYS_process_vm_readv => {
+            parts(second, third, |place| places.add(place));
+        }
+        libc::SYS_recvmsg => places.add_message(second),
+        libc::SYS_recvmmsg => places.add_messages(second, third),
+        _ => {}
+    }
+    places.run(call)
+}
+
+/// What a function returns when no library behind this one has it.
+trait Missing {
+    const MISSING: Self;
+}
+
+macro_rules! missing {
+    ($($type:ty = $value:expr),*) => { $(impl Missing for $type { const MISSING: $type = $value; })* };
+}
+
+missing!(
+    c_int = -1,
+    isize = -1,
+    usize = 0,
+    *mut c_char = core::ptr::null_mut()
+);
+
+#[cold]
+fn missing<R: Missing>() -> R {
+    errno::set(libc::ENOSYS);
+    R::MISSING
+}
+
+/// Defines functions whose pointer arguments in brackets lead to what the kernel writes.
+macro_rules! writes {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty, [$($place:ident),*];)*) => {
+        $crate::kernel_writes::functions! { $(
+            $name($($arg: $type),*) -> $result, |call| {
+                $crate::kernel_writes::with(&[$($place as usize),*], call)
+            };
+        )* }
+    };
+}
+
+/// Defines functions that call the next definition through an expression.
+macro_rules! functions {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty, |$call:ident| $how:expr;)*) => { $(
+        mod $name {
+            use super::*;
+            use core::sync::atomic::{AtomicUsize, Ordering};
+
+            /// Where calls go: 0 as long as they have to be looked at.
+            static STRAIGHT: AtomicUsize = AtomicUsize::new(0);
+            // SAFETY: the type is that of the function; the bytes end in the only NUL.
+            static NEXT: $crate::next::Next<unsafe extern "C" fn($($type),*) -> $result> = unsafe {
+                $crate::next::Next::new(core::ffi::CStr::from_bytes_with_nul_unchecked(
+                    concat!(stringify!($name), "\0").as_bytes(),
+                ))
+            };
+
+            #[doc = concat!("`", stringify!($name), "`.")]
+            ///
+            /// # Safety
+            /// As for the function.
+            #[unsafe(no_mangle)]
+            #[unsafe(naked)]
+            pub unsafe extern "C" fn $name($(_: $type),*) -> $result {
+                core::arch::naked_asm!(
+                    "mov r11, qword ptr [rip + {straight}]",
+                    "test r11, r11",
+                    "je {looked_at}",
+                    "jmp r11",
+                    straight = sym STRAIGHT,
+                    looked_at = sym looked_at,
+                )
+            }
+
+            unsafe extern "C" fn looked_at($($arg: $type),*) -> $result {
+                let Some(next) = NEXT.get() else {
+                    return $crate::kernel_writes::missing();
+                };
+                if !gc::dirty::in_kernel::is_needed() {
+                    STRAIGHT.store(next as usize, Ordering::Relaxed);
+                }
+                // SAFETY: the caller's arguments.
+                let $call = || unsafe { next($($arg),*) };
+                $how
+            }
+        }
+    )* };
+}
+
+use functions;
+use writes;
+
+/// Copies `to.len()` elements from an address that may be wrong; false then.
+fn copy<T: Copy>(from: usize, to: &mut [T]) -> bool {
+    let bytes = size_of_val(to);
+    gc::sys::pagemap::copy(from, to.as_mut_ptr().cast(), bytes) == Ok(bytes)
+}
+
+/// Where the parts of an I/O vector lie, as one array of places.
+fn parts(vector: usize, count: usize, mut f: impl FnMut(usize)) {
+    const AT_A_TIME: usize = 32;
+    let mut some = [libc::iovec {
+        iov_base: core::ptr::null_mut::<c_void>(),
+        iov_len: 0,
+    }; AT_A_TIME];
+    let count = count.min(libc::UIO_MAXIOV as usize);
+    for first in (0..count).step_by(AT_A_TIME) {
+        let some = &mut some[..(count - first).min(AT_A_TIME)];
+        // What cannot be read the kernel refuses too.
+        if !copy(vector + first * size_of::<libc::iovec>(), some) {
+            return;
+        }
+        some.iter().for_each(|part| f(part.iov_base as usize));
+    }
+}
