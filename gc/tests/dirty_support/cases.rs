@@ -130,23 +130,33 @@ pub fn signal_handler<S: Tested>() {
 pub fn kernel_writes<S: Tested>() {
     let m = Memory::filled(64);
     let mut t = armed::<S>(&m);
-    if !S::KERNEL_WRITES {
-        return;
-    }
     let mut fds = [0; 2];
     let pointer = m.at(0) as usize;
-    // SAFETY: a pipe of our own; the buffer straddles two pages of the mapping.
-    unsafe {
-        assert_eq!(libc::pipe(fds.as_mut_ptr()), 0);
-        for _ in 0..2 {
-            assert_eq!(libc::write(fds[1], (&raw const pointer).cast(), 8), 8);
+    // A source that protects must be told before.
+    let call = (!S::KERNEL_WRITES).then(|| dunegc::dirty::announce(m.part(9, 11)));
+    // SAFETY: makes a pipe.
+    unsafe { assert_eq!(libc::pipe(fds.as_mut_ptr()), 0) };
+    // The second time while a harvest has come in between.
+    for _ in 0..2 {
+        // SAFETY: a pipe of our own; the buffer straddles two pages of the mapping.
+        unsafe {
+            for _ in 0..2 {
+                assert_eq!(libc::write(fds[1], (&raw const pointer).cast(), 8), 8);
+            }
+            assert_eq!(libc::read(fds[0], m.at(9).add(PAGE - 8).cast(), 16), 16);
+            assert_eq!(m.at(10).cast::<usize>().read(), pointer);
         }
-        assert_eq!(libc::read(fds[0], m.at(9).add(PAGE - 8).cast(), 16), 16);
-        assert_eq!(m.at(10).cast::<usize>().read(), pointer);
+        running(&mut t, &m).assert_has([9, 10]);
+    }
+    drop(call);
+    // SAFETY: the pipe of above.
+    unsafe {
         libc::close(fds[0]);
         libc::close(fds[1]);
     }
-    running(&mut t, &m).assert_has([9, 10]);
+    let _ = running(&mut t, &m);
+    m.write(10);
+    last(&mut t, &m).assert_has([10]);
 }
 
 /// Pages given back to the system and touched again, by MADV_DONTNEED and MADV_FREE.
