@@ -79,11 +79,6 @@ pub fn harvest_fails() -> bool {
     one_in(8)
 }
 
-/// Whether the next collection keeps marks, or is a short one, if it can at all.
-pub fn choice() -> Option<bool> {
-    draw().map(|r| r & 3 != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +92,6 @@ mod tests {
 
     #[test]
     fn off_by_default() {
-        assert!(!harvest_fails() && rounds().is_none() && choice().is_none());
+        assert!(!harvest_fails() && rounds().is_none());
     }
 }

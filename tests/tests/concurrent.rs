@@ -134,7 +134,9 @@ fn forks_in_the_middle_of_marking() {
             .env("DUNEGC_ZEAL_PHASES", seed)
             .env("DUNEGC_TRACE", "t.json")
             .ok();
-        assert_eq!(outcome.stderr, "", "{outcome}");
+        // Under load a thread may not stand in time.
+        let unexpected = |line: &&str| !line.ends_with("this collection is put off");
+        assert_eq!(outcome.stderr.lines().find(unexpected), None, "{outcome}");
         let text = fs::read_to_string(dir.join("t.json")).expect("the trace");
         let mut events: Vec<Value> = serde_json::from_str(&text).expect("JSON");
         events.retain(|e| e["ts"].is_f64());

@@ -117,8 +117,6 @@ fn agree(seed: &str) {
     ] {
         assert!(spans.contains_key(name), "no {name} in {:?}", spans.keys());
     }
-    // Where markers pause, threads that allocate are ahead of them.
-    assert!(seed == "0" || spans["assist"].iter().any(|(_, bytes)| *bytes > 0));
     assert!(spans["harvest"].iter().any(|(_, pages)| *pages > 0));
     assert!(spans["remark"].iter().any(|(_, bytes)| *bytes > 0));
     fs::remove_dir_all(dir).expect("remove the files");

@@ -7,7 +7,6 @@
 use crate::config::{self, Generational};
 use crate::kinds;
 use crate::pacer;
-use crate::zeal;
 
 /// Growth of what is marked, beyond its share, after which everything is marked anew.
 const SLACK: usize = 4 << 20;
@@ -79,9 +78,6 @@ impl Generations {
             // A procedure of the program may follow references that are not in the object's own memory.
             return false;
         }
-        if let Some(chosen) = zeal::choice() {
-            return chosen;
-        }
         let c = config::get();
         match c.generational {
             Generational::Auto => self.pause == 0 && (self.promising || c.concurrent),
@@ -142,9 +138,6 @@ impl Generations {
 
     /// The next collection keeps the marks, and has so little to do that it is not worth the while to let the program run beside.
     pub fn is_short(&self) -> bool {
-        if zeal::choice() == Some(true) {
-            return self.keeps_marks(self.written);
-        }
         self.found < SHORT && self.fulls == 0 && self.keeps_marks(self.written)
     }
 
