@@ -237,6 +237,13 @@ impl Run {
 }
 
 impl Outcome {
+    /// The lines on standard error, but for those on collections that were put off because a thread did not stand in time: that depends on
+    /// what else the machine does.
+    pub fn lines(&self) -> Vec<&str> {
+        let put_off = |line: &&str| line.ends_with("this collection is put off");
+        self.stderr.lines().filter(|line| !put_off(line)).collect()
+    }
+
     /// The exit code, or 128 + the signal, as a shell shows it.
     pub fn code(&self) -> i32 {
         self.status

@@ -20,7 +20,7 @@ fn mutators(threads: usize, settings: &[(&str, &str)]) -> u64 {
         run = run.env(name, value);
     }
     let outcome = run.ok();
-    assert_eq!(outcome.stderr, "", "{outcome}");
+    assert!(outcome.lines().is_empty(), "{outcome}");
     let count = outcome.stdout.trim().strip_prefix("collections ");
     let count = count.and_then(|n| n.parse().ok());
     println!("{threads} threads, {settings:?}: {count:?} collections");
@@ -134,9 +134,7 @@ fn forks_in_the_middle_of_marking() {
             .env("DUNEGC_ZEAL_PHASES", seed)
             .env("DUNEGC_TRACE", "t.json")
             .ok();
-        // Under load a thread may not stand in time.
-        let unexpected = |line: &&str| !line.ends_with("this collection is put off");
-        assert_eq!(outcome.stderr.lines().find(unexpected), None, "{outcome}");
+        assert!(outcome.lines().is_empty(), "{outcome}");
         let text = fs::read_to_string(dir.join("t.json")).expect("the trace");
         let mut events: Vec<Value> = serde_json::from_str(&text).expect("JSON");
         events.retain(|e| e["ts"].is_f64());
@@ -174,10 +172,10 @@ fn mprotect_is_not_noticed() {
                 .env("DUNEGC_MIN_HEAP", "1M")
                 .env("DUNEGC_ZEAL_PHASES", seed)
                 .ok();
-            assert_eq!(outcome.stderr, "", "{outcome}");
+            assert!(outcome.lines().is_empty(), "{outcome}");
             let words: Vec<&str> = outcome.stdout.split_whitespace().collect();
             let collections: u64 = words[1].parse().expect("a number");
-            assert!(collections >= 5, "{outcome}");
+            assert!(collections >= 2, "{outcome}");
         }
     }
 }
