@@ -83,7 +83,7 @@ pub unsafe extern "C" fn statx(
     to: *mut c_void,
 ) -> c_int {
     let Some(next) = NEXT_STATX.get() else {
-        return missing();
+        return missing() as _;
     };
     // SAFETY: the caller's arguments.
     with(&[to as usize], || unsafe {

@@ -1,5 +1,6 @@
 //! System calls that write to memory of the program. With `DUNEGC_DIRTY=mprotect` they are announced to the collector, which keeps the objects
-//! writable meanwhile: the kernel would answer a write to a protected page with `EFAULT`. Without it each function jumps to the next definition.
+//! writable meanwhile: the kernel would answer a write to a protected page with `EFAULT`. Without it each function is one jump to the next
+//! definition ([`way`]).
 //!
 //! The kernel can write as far as the object goes that a pointer leads into; so it is not necessary to know how much a call writes.
 
@@ -8,8 +9,9 @@ mod sockets;
 mod system;
 mod vectors;
 mod waits;
+mod way;
 
-use core::ffi::{c_char, c_int, c_long, c_void};
+use core::ffi::{c_long, c_void};
 use core::sync::atomic::{AtomicU8, Ordering};
 use gc::dirty::{self, in_kernel};
 use gc::raw::{self, Kind};
@@ -65,6 +67,19 @@ pub fn start() {
     ANNOUNCED.store(u8::from(in_kernel::is_needed()), Ordering::Relaxed);
 }
 
+/// In the constructor: finds the next definitions, because later a call can come where `dlsym` must not be: from a signal handler, or in a
+/// fork child whose parent was loading a library.
+pub fn decide_ways() {
+    let all = [
+        files::WAYS,
+        sockets::WAYS,
+        system::WAYS,
+        vectors::WAYS,
+        waits::WAYS,
+    ];
+    way::decide_all(all.iter().flat_map(|ways| ways.iter()));
+}
+
 /// As [`with`], for the system call `number`, any of whose arguments may be the address of what it writes, or of a vector or a message.
 pub fn with_arguments<R>(number: c_long, arguments: &[usize; 6], call: impl FnOnce() -> R) -> R {
     if !in_kernel::is_needed() {
@@ -84,26 +99,10 @@ pub fn with_arguments<R>(number: c_long, arguments: &[usize; 6], call: impl FnOn
     places.run(call)
 }
 
-/// What a function returns when no library behind this one has it.
-trait Missing {
-    const MISSING: Self;
-}
-
-macro_rules! missing {
-    ($($type:ty = $value:expr),*) => { $(impl Missing for $type { const MISSING: $type = $value; })* };
-}
-
-missing!(
-    c_int = -1,
-    isize = -1,
-    usize = 0,
-    *mut c_char = core::ptr::null_mut()
-);
-
 #[cold]
-fn missing<R: Missing>() -> R {
+extern "C" fn missing() -> isize {
     errno::set(libc::ENOSYS);
-    R::MISSING
+    -1
 }
 
 /// Defines functions whose pointer arguments in brackets lead to what the kernel writes.
@@ -117,52 +116,58 @@ macro_rules! writes {
     };
 }
 
-/// Defines functions that call the next definition through an expression.
+/// Defines functions that call the next definition through an expression, and `WAYS`, the list of them.
 macro_rules! functions {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty, |$call:ident| $how:expr;)*) => { $(
-        mod $name {
-            use super::*;
-            use core::sync::atomic::{AtomicUsize, Ordering};
+    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty, |$call:ident| $how:expr;)*) => {
+        pub(super) static WAYS: &[&$crate::kernel_writes::way::Way] = &[$(&$name::WAY),*];
+        $(
+            mod $name {
+                use super::*;
+                use $crate::kernel_writes::way::{self, Way};
 
-            /// Where calls go: 0 as long as they have to be looked at.
-            static STRAIGHT: AtomicUsize = AtomicUsize::new(0);
-            // SAFETY: the type is that of the function; the bytes end in the only NUL.
-            static NEXT: $crate::next::Next<unsafe extern "C" fn($($type),*) -> $result> = unsafe {
-                $crate::next::Next::new(core::ffi::CStr::from_bytes_with_nul_unchecked(
-                    concat!(stringify!($name), "\0").as_bytes(),
-                ))
-            };
-
-            #[doc = concat!("`", stringify!($name), "`.")]
-            ///
-            /// # Safety
-            /// As for the function.
-            #[unsafe(no_mangle)]
-            #[unsafe(naked)]
-            pub unsafe extern "C" fn $name($(_: $type),*) -> $result {
-                core::arch::naked_asm!(
-                    "mov r11, qword ptr [rip + {straight}]",
-                    "test r11, r11",
-                    "je {looked_at}",
-                    "jmp r11",
-                    straight = sym STRAIGHT,
-                    looked_at = sym looked_at,
-                )
-            }
-
-            unsafe extern "C" fn looked_at($($arg: $type),*) -> $result {
-                let Some(next) = NEXT.get() else {
-                    return $crate::kernel_writes::missing();
+                // SAFETY: `announced` is a function of this type that may stand for the one of that name; the bytes end in the only NUL.
+                pub(super) static WAY: Way = unsafe {
+                    Way::new(
+                        core::ffi::CStr::from_bytes_with_nul_unchecked(
+                            concat!(stringify!($name), "\0").as_bytes(),
+                        ),
+                        undecided as *const (),
+                        announced as *const (),
+                    )
                 };
-                if !gc::dirty::in_kernel::is_needed() {
-                    STRAIGHT.store(next as usize, Ordering::Relaxed);
+
+                #[doc = concat!("`", stringify!($name), "`.")]
+                ///
+                /// # Safety
+                /// As for the function.
+                #[unsafe(no_mangle)]
+                #[unsafe(naked)]
+                pub unsafe extern "C" fn $name($(_: $type),*) -> $result {
+                    core::arch::naked_asm!("jmp qword ptr [rip + {way}]", way = sym WAY)
                 }
-                // SAFETY: the caller's arguments.
-                let $call = || unsafe { next($($arg),*) };
-                $how
+
+                #[unsafe(naked)]
+                unsafe extern "C" fn undecided() {
+                    core::arch::naked_asm!(
+                        "lea r11, [rip + {way}]",
+                        "jmp {decide}",
+                        way = sym WAY,
+                        decide = sym way::decide,
+                    )
+                }
+
+                unsafe extern "C" fn announced($($arg: $type),*) -> $result {
+                    // SAFETY: the next definition of the function, which has this type.
+                    let next = unsafe {
+                        core::mem::transmute::<*const (), unsafe extern "C" fn($($type),*) -> $result>(WAY.next())
+                    };
+                    // SAFETY: the caller's arguments.
+                    let $call = || unsafe { next($($arg),*) };
+                    $how
+                }
             }
-        }
-    )* };
+        )*
+    };
 }
 
 use functions;

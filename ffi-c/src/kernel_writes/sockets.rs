@@ -7,6 +7,7 @@ super::writes! {
     recv(fd: c_int, to: *mut c_void, size: size_t, flags: c_int) -> ssize_t, [to];
     __recv_chk(fd: c_int, to: *mut c_void, size: size_t, room: size_t, flags: c_int) -> ssize_t, [to];
     recvfrom(fd: c_int, to: *mut c_void, size: size_t, flags: c_int, from: *mut c_void, length: *mut socklen_t) -> ssize_t, [to, from, length];
+    __recvfrom_chk(fd: c_int, to: *mut c_void, size: size_t, room: size_t, flags: c_int, from: *mut c_void, length: *mut socklen_t) -> ssize_t, [to, from, length];
     accept(fd: c_int, from: *mut c_void, length: *mut socklen_t) -> c_int, [from, length];
     accept4(fd: c_int, from: *mut c_void, length: *mut socklen_t, flags: c_int) -> c_int, [from, length];
     getsockname(fd: c_int, name: *mut c_void, length: *mut socklen_t) -> c_int, [name, length];
@@ -19,10 +20,4 @@ super::writes! {
     msgctl(queue: c_int, command: c_int, to: *mut c_void) -> c_int, [to];
     shmctl(segment: c_int, command: c_int, to: *mut c_void) -> c_int, [to];
     semctl(set: c_int, number: c_int, command: c_int, argument: usize) -> c_int, [argument];
-}
-
-super::functions! {
-    __recvfrom_chk(fd: c_int, to: *mut c_void, size: size_t, room: size_t, flags: c_int, from: *mut c_void, length: *mut socklen_t) -> ssize_t, |call| {
-        crate::kernel_writes::with(&[to as usize, from as usize, length as usize], call)
-    };
 }

@@ -13,8 +13,6 @@ super::writes! {
     gettimeofday(to: *mut c_void, zone: *mut c_void) -> c_int, [to, zone];
     getitimer(which: c_int, to: *mut c_void) -> c_int, [to];
     setitimer(which: c_int, new: *const c_void, old: *mut c_void) -> c_int, [old];
-    timer_gettime(timer: *mut c_void, to: *mut c_void) -> c_int, [to];
-    timer_settime(timer: *mut c_void, flags: c_int, new: *const c_void, old: *mut c_void) -> c_int, [old];
     timerfd_gettime(fd: c_int, to: *mut c_void) -> c_int, [to];
     timerfd_settime(fd: c_int, flags: c_int, new: *const c_void, old: *mut c_void) -> c_int, [old];
     getrlimit(which: c_int, to: *mut c_void) -> c_int, [to];
@@ -24,7 +22,6 @@ super::writes! {
     getrusage(who: c_int, to: *mut c_void) -> c_int, [to];
     uname(to: *mut c_void) -> c_int, [to];
     sysinfo(to: *mut c_void) -> c_int, [to];
-    sched_getaffinity(pid: pid_t, size: size_t, to: *mut c_void) -> c_int, [to];
     sched_getparam(pid: pid_t, to: *mut c_void) -> c_int, [to];
     getgroups(count: c_int, to: *mut c_void) -> c_int, [to];
     mincore(start: *mut c_void, size: size_t, to: *mut c_void) -> c_int, [to];
@@ -43,7 +40,7 @@ static NEXT_GETRANDOM: Next<unsafe extern "C" fn(*mut c_void, size_t, c_uint) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getrandom(to: *mut c_void, size: size_t, flags: c_uint) -> ssize_t {
     let Some(next) = NEXT_GETRANDOM.get() else {
-        return missing();
+        return missing() as _;
     };
     // SAFETY: the caller's arguments.
     with(&[to as usize], || unsafe { next(to, size, flags) })
