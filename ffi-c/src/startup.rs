@@ -62,7 +62,6 @@ unsafe extern "C" fn after_fork_in_child() {
 
 extern "C" fn constructor() {
     first_use();
-    kernel_writes::decide_ways();
     signals::unblock();
     let config = config::get();
     if config.stats == StatsSink::Stderr

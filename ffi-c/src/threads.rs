@@ -4,6 +4,7 @@ use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
 
+use crate::kernel_writes;
 use crate::next::Next;
 use gc::raw::{self, Kind};
 use gc::world;
@@ -96,6 +97,7 @@ pub unsafe extern "C" fn pthread_create(
     let Some(next) = NEXT_CREATE.get() else {
         return libc::EAGAIN;
     };
+    kernel_writes::before_threads();
     let packet = Packet::new(start, argument);
     if packet.is_null() {
         return libc::EAGAIN;
@@ -125,6 +127,7 @@ pub unsafe extern "C" fn thrd_create(
     let Some(next) = NEXT_C11_CREATE.get() else {
         return THRD_ERROR;
     };
+    kernel_writes::before_threads();
     let packet = Packet::new(start, argument);
     if packet.is_null() {
         return THRD_NOMEM;

@@ -118,7 +118,7 @@ fn agree(seed: &str) {
         assert!(spans.contains_key(name), "no {name} in {:?}", spans.keys());
     }
     assert!(spans["harvest"].iter().any(|(_, pages)| *pages > 0));
-    assert!(spans["remark"].iter().any(|(_, bytes)| *bytes > 0));
+    assert!(spans["mark_concurrent"].iter().any(|(_, bytes)| *bytes > 0));
     fs::remove_dir_all(dir).expect("remove the files");
 }
 

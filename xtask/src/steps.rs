@@ -135,6 +135,7 @@ const STEPS: &[Step] = &[
 const CAPI_TESTS: &[&str] = &["malloc_family", "cxx", "c_api", "bad_input", "environment"];
 const PROCESS_TESTS: &[&str] = &[
     "lifecycle",
+    "interposed",
     "limits",
     "roots",
     "reclaim",

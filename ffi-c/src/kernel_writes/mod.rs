@@ -12,7 +12,7 @@ mod waits;
 mod way;
 
 use core::ffi::{c_long, c_void};
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use gc::dirty::{self, in_kernel};
 use gc::raw::{self, Kind};
 
@@ -67,9 +67,13 @@ pub fn start() {
     ANNOUNCED.store(u8::from(in_kernel::is_needed()), Ordering::Relaxed);
 }
 
-/// In the constructor: finds the next definitions, because later a call can come where `dlsym` must not be: from a signal handler, or in a
-/// fork child whose parent was loading a library.
-pub fn decide_ways() {
+/// Before the process has a second thread: finds the next definitions. Later the first call of a function could come where `dlsym` waits for
+/// a thread that is loading a library, for ever if this is the child of a fork.
+pub fn before_threads() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let all = [
         files::WAYS,
         sockets::WAYS,

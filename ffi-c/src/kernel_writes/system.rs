@@ -1,6 +1,6 @@
 //! Clocks, limits and other figures of the system.
 
-use core::ffi::{c_int, c_uint, c_void};
+use core::ffi::{c_int, c_long, c_uint, c_void};
 use libc::{clockid_t, pid_t, size_t, ssize_t};
 
 use super::{missing, with};
@@ -23,6 +23,9 @@ super::writes! {
     uname(to: *mut c_void) -> c_int, [to];
     sysinfo(to: *mut c_void) -> c_int, [to];
     sched_getparam(pid: pid_t, to: *mut c_void) -> c_int, [to];
+    times(to: *mut c_void) -> c_long, [to];
+    getresuid(real: *mut c_uint, effective: *mut c_uint, saved: *mut c_uint) -> c_int, [real, effective, saved];
+    getresgid(real: *mut c_uint, effective: *mut c_uint, saved: *mut c_uint) -> c_int, [real, effective, saved];
     getgroups(count: c_int, to: *mut c_void) -> c_int, [to];
     mincore(start: *mut c_void, size: size_t, to: *mut c_void) -> c_int, [to];
     sigpending(to: *mut c_void) -> c_int, [to];

@@ -80,7 +80,7 @@ extern "C" fn decided(way: &Way) -> *const () {
     way.decide()
 }
 
-/// The first call of a function, before the constructor: decides and goes on to where the call is to go, with all arguments.
+/// The first call of a function: decides and goes on to where the call is to go, with all arguments.
 #[unsafe(naked)]
 pub unsafe extern "C" fn decide() {
     naked_asm!(

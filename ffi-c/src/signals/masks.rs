@@ -27,7 +27,8 @@ pub unsafe extern "C" fn pthread_sigmask(
     // SAFETY: by the caller's contract.
     let stripped = unsafe { Stripped::new(set) };
     // SAFETY: the caller's arguments, with a set that lives through the call.
-    unsafe { next(how, stripped.as_ptr(), old) }
+    let call = || unsafe { next(how, stripped.as_ptr(), old) };
+    kernel_writes::with(&[old as usize], call)
 }
 
 // SAFETY: the type is that of the function.
@@ -51,7 +52,8 @@ pub unsafe extern "C" fn sigprocmask(
     // SAFETY: by the caller's contract.
     let stripped = unsafe { Stripped::new(set) };
     // SAFETY: the caller's arguments, with a set that lives through the call.
-    unsafe { next(how, stripped.as_ptr(), old) }
+    let call = || unsafe { next(how, stripped.as_ptr(), old) };
+    kernel_writes::with(&[old as usize], call)
 }
 
 // SAFETY: the type is that of the function.
