@@ -47,11 +47,12 @@ pub struct Run {
     /// Largest heap, with suffix K, M, G or T (DUNEGC_MAX_HEAP).
     #[arg(long, value_name = "SIZE", value_parser = max_heap)]
     pub max_heap: Option<String>,
-    /// Run the program in guest mode, without the collector: libdune.so is preloaded instead. Refused if the machine does not
-    /// allow it. --lib names that library then.
-    #[arg(long, value_enum, conflicts_with_all = ["mode", "stats", "stats_json", "max_heap"])]
+    /// Run the program in guest mode: libdune.so, next to this command or in ../lib, is preloaded. libdunegc.so is preloaded
+    /// behind it if another option asks for something of the collector's. Refused if the machine does not allow it.
+    #[arg(long, value_enum)]
     pub engine: Option<Engine>,
-    /// The library to preload. Otherwise: DUNEGC_LIB, libdunegc.so next to this command, or in ../lib.
+    /// The library to preload. Otherwise: DUNEGC_LIB, libdunegc.so next to this command, or in ../lib. With --engine, a folder
+    /// that holds both libraries, or libdune.so.
     #[arg(long, value_name = "PATH")]
     pub lib: Option<PathBuf>,
     /// Set an environment variable for the program. May be repeated; DUNEGC_ variables are checked.

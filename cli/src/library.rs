@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub const NAME: &str = "libdunegc.so";
 
 /// The file name of the library of guest mode.
-const DUNE: &str = "libdune.so";
+pub const DUNE: &str = "libdune.so";
 
 /// Where the path of the library came from.
 #[derive(Clone, Copy)]

@@ -31,12 +31,11 @@ fn try_run(args: &Run) -> Result<std::convert::Infallible, Failed> {
         message,
         status: OWN,
     };
-    let lib = match args.engine {
-        None => library::find(args.lib.as_deref()).map_err(own)?.0,
+    let libraries = match args.engine {
+        None => vec![library::find(args.lib.as_deref()).map_err(own)?.0],
         Some(Engine::Kvm) => {
-            libdune::Dune::probe_engine(libdune::Choice::Kvm)
-                .map_err(|e| own(format!("engine kvm refused: {e}")))?;
-            library::find_dune(args.lib.as_deref()).map_err(own)?
+            libdune::Dune::probe().map_err(|e| own(format!("engine kvm refused: {e}")))?;
+            guest_libraries(args).map_err(own)?
         }
     };
     let refused = |r| match r {
@@ -70,14 +69,11 @@ fn try_run(args: &Run) -> Result<std::convert::Infallible, Failed> {
     if let Some(size) = &args.max_heap {
         set(&mut variables, "DUNEGC_MAX_HEAP", size);
     }
-    let preload = preload(
-        lib.as_os_str(),
-        variables
-            .iter()
-            .find(|(n, _)| n == "LD_PRELOAD")
-            .map(|(_, v)| v.as_os_str()),
-    );
-    set(&mut variables, "LD_PRELOAD", preload);
+    for lib in libraries.iter().rev() {
+        let before = variables.iter().find(|(n, _)| n == "LD_PRELOAD");
+        let value = preload(lib.as_os_str(), before.map(|(_, v)| v.as_os_str()));
+        set(&mut variables, "LD_PRELOAD", value);
+    }
 
     let error = exec(&path, &args.command, &variables);
     let status = if error.kind() == io::ErrorKind::NotFound {
@@ -89,6 +85,23 @@ fn try_run(args: &Run) -> Result<std::convert::Infallible, Failed> {
         message: format!("{}: {error}", path.display()),
         status,
     })
+}
+
+/// `libdune.so`, and the collector's library behind it if the command line wants anything of the collector.
+fn guest_libraries(args: &Run) -> Result<Vec<std::path::PathBuf>, String> {
+    let folder = args.lib.as_deref().filter(|lib| lib.is_dir());
+    let named = |name: &str| folder.map(|f| f.join(name));
+    let dune = named(library::DUNE).or_else(|| args.lib.clone());
+    let mut all = vec![library::find_dune(dune.as_deref())?];
+    let collector = args.mode.is_some()
+        || args.stats
+        || args.stats_json.is_some()
+        || args.max_heap.is_some()
+        || args.variables.iter().any(|(n, _)| n.starts_with("DUNEGC_"));
+    if collector {
+        all.push(library::find(named(library::NAME).as_deref())?.0);
+    }
+    Ok(all)
 }
 
 /// Replaces or adds a variable.

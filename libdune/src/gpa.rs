@@ -113,9 +113,14 @@ impl GpaMap {
                     number: (address / CHUNK) as u32,
                     slot: self.len as u32,
                 };
+                // The last chunk of user space, where the stack may lie, is not whole.
+                let block = Range::block(address, CHUNK);
                 back(Chunk {
                     slot: known.slot,
-                    range: Range::block(address, CHUNK),
+                    range: Range {
+                        end: block.end.min(USER_END),
+                        ..block
+                    },
                     gpa: self.gpa(known),
                 })?;
                 self.chunks.copy_within(at..self.len, at + 1);
@@ -180,6 +185,18 @@ mod tests {
         assert_eq!(full, Err(Error::SlotLimit(2)));
         assert_eq!(map.get(9 * CHUNK), None);
         assert_eq!(map.get(5 * CHUNK + 3), Some(CHUNK + 3));
+    }
+
+    #[test]
+    fn the_last_chunk_ends_with_user_space() {
+        let mut map = map(Layout::Identity, 48, 10);
+        let mut last = Range { start: 0, end: 0 };
+        let gpa = map.get_or_add(USER_END - 1, &mut |c| {
+            last = c.range;
+            Ok(())
+        });
+        assert_eq!(gpa, Ok(USER_END - 1));
+        assert_eq!((last.end, last.start % CHUNK), (USER_END, 0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::arch::registers::BASE_FLAGS;
 use crate::arch::segments::{Frame, Gate, Idt};
 use crate::arch::xsave;
 use crate::call;
-use crate::engine::any::{AnyEngine, AnyEngineCpu};
+use crate::engine::kvm::{Kvm, KvmCpu};
 use crate::engine::mock::MockCpu;
 use crate::engine::{Cpu, Engine, Exit, Start};
 use crate::error::Error;
@@ -20,18 +20,19 @@ use crate::sys::Mapping;
 use crate::table::{Tables, View};
 use crate::thread::{Record, Thread};
 use crate::trap;
+use crate::watch::Watch;
 use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 
-/// A vCPU of the engine in use. Without trouble (the default) just that.
-pub type AnyCpu = MockCpu<AnyEngineCpu>;
+/// A vCPU of the engine in use. Without trouble (the default) that of KVM.
+pub type AnyCpu = MockCpu<KvmCpu>;
 
 /// Most threads in guest mode at a time.
 pub const MAX_THREADS: usize = 1024;
 
 /// The process's virtual machine. There is one at a time, and it is never freed: threads may be anywhere in it.
 pub struct Process {
-    engine: AnyEngine,
+    engine: Kvm,
     /// Process id: a forked child has the memory but not the machine.
     pub id: i32,
     pub tables: Lock<Tables>,
@@ -44,6 +45,8 @@ pub struct Process {
     /// No thread may be in guest mode any more.
     pub closed: AtomicBool,
     pub counters: Counters,
+    /// Who relies on dirty bits, and who writes without setting them.
+    pub watch: Watch,
     pub config: crate::Config,
 }
 
@@ -56,6 +59,11 @@ pub fn get() -> Option<&'static Process> {
     // SAFETY: null or published by `make`, and never freed.
     let process = unsafe { PROCESS.load(Acquire).as_ref() }?;
     (process.id == crate::sys::process_id()).then_some(process)
+}
+
+/// Whether this process, or one that it was forked from, has made a machine.
+pub fn was_entered() -> bool {
+    !PROCESS.load(Acquire).is_null()
 }
 
 /// Access to the tables of the process's machine.
@@ -107,7 +115,7 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
 
 impl Process {
     fn new(config: crate::Config) -> Result<Process, Error> {
-        let engine = AnyEngine::open(config.engine)?;
+        let engine = Kvm::new()?;
         let limits = engine.limits();
         let layout = if config.packed {
             Layout::Packed
@@ -127,6 +135,7 @@ impl Process {
             epoch: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             counters: Counters::default(),
+            watch: Watch::new(),
             config,
         })
     }
@@ -260,11 +269,6 @@ impl Process {
         let (record, thread) = make(self)?;
         self.threads[number as usize].store(core::ptr::from_ref(record).cast_mut(), Release);
         Ok(thread)
-    }
-
-    /// The engine's name.
-    pub fn engine(&self) -> &'static str {
-        self.engine.name()
     }
 
     /// Descriptors of the machine's: the first and the last number.

@@ -24,6 +24,14 @@ pub fn compile_with(name: &str, variant: &str, args: &[&str]) -> PathBuf {
     )
 }
 
+/// Compiles GCBench, whose memory is all collected, linked with the library under test.
+pub fn compile_gcbench() -> PathBuf {
+    let args = link_with_library();
+    let mut all = vec!["-std=gnu17", "-O2", "-DCOLLECTED"];
+    all.extend(args.iter().map(String::as_str));
+    build("gcc", "../../bench-gcbench/c/gcbench.c", "gcbench", &all)
+}
+
 /// Compiles `tests/c/NAME.cpp` into a program.
 pub fn compile_cxx(name: &str) -> PathBuf {
     build("g++", &format!("{name}.cpp"), name, &["-std=c++17"])

@@ -15,10 +15,12 @@ mod run;
 pub mod trace;
 
 pub use compare::{compare, compare_filtered, in_modes};
-pub use compile::{compile, compile_cxx, compile_shared, compile_with, link_with_library};
+pub use compile::{
+    compile, compile_cxx, compile_gcbench, compile_shared, compile_with, link_with_library,
+};
 pub use libgc::{LIBGC, libgc_dir, same_program, with_libgc};
-pub use library::{Mode, library, workspace};
+pub use library::{Mode, library, preload_dune, workspace};
 pub use memory::pages;
 pub use oracle::{Oracle, oracle};
-pub use qemu::{Machine, debian_kernel, test_program};
+pub use qemu::{Machine, test_program};
 pub use run::{Outcome, Run, need, scratch};

@@ -55,3 +55,31 @@ pub fn library() -> PathBuf {
     );
     path
 }
+
+/// `libdune.so`, built now; `None` where there is no guest mode.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn preload_dune() -> Option<PathBuf> {
+    if let Err(e) = libdune::Dune::probe() {
+        eprintln!("skipped: {e}");
+        return None;
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let args = [
+        "build",
+        "--release",
+        "--package",
+        "libdune-preload",
+        "--message-format=json",
+    ];
+    let messages = crate::Run::new(cargo)
+        .args(args)
+        .dir(workspace())
+        .ok()
+        .stdout;
+    let path = messages
+        .split('"')
+        .find(|word| word.ends_with("/libdune.so"));
+    Some(PathBuf::from(path.expect("cargo names the library")))
+}

@@ -1,29 +1,6 @@
 //! Programs that know nothing of guest mode: the same output under `libdune.so` as without it.
 
-use std::path::PathBuf;
-
-use dunegc_tests::{Run, compile_with, scratch, workspace};
-
-/// The preload library, built now.
-fn library() -> Option<PathBuf> {
-    if let Err(e) = libdune::Dune::probe() {
-        eprintln!("skipped: {e}");
-        return None;
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let args = [
-        "build",
-        "--release",
-        "--package",
-        "libdune-preload",
-        "--message-format=json",
-    ];
-    let messages = Run::new(cargo).args(args).dir(workspace()).ok().stdout;
-    let path = messages
-        .split('"')
-        .find(|word| word.ends_with("/libdune.so"));
-    Some(PathBuf::from(path.expect("cargo names the library")))
-}
+use dunegc_tests::{Run, compile_with, preload_dune, scratch, workspace};
 
 /// Runs a command outside and inside. Output and status are the same; `inside`: no thread left guest mode.
 fn same(library: &std::path::Path, run: &Run, inside: bool) {
@@ -55,7 +32,9 @@ fn same(library: &std::path::Path, run: &Run, inside: bool) {
 
 #[test]
 fn a_program_sees_no_difference() {
-    let Some(library) = library() else { return };
+    let Some(library) = preload_dune() else {
+        return;
+    };
     let program = compile_with("guest", "math", &["-lm"]);
     same(&library, &Run::new(&program), true);
     same(&library, &Run::new(&program).arg("faults"), false);
@@ -63,7 +42,9 @@ fn a_program_sees_no_difference() {
 
 #[test]
 fn handlers_see_the_program_and_not_the_run_loop() {
-    let Some(library) = library() else { return };
+    let Some(library) = preload_dune() else {
+        return;
+    };
     let program = compile_with("guest_signals", "guest", &[]);
     for _ in 0..5 {
         same(&library, &Run::new(&program), true);
@@ -77,7 +58,9 @@ fn handlers_see_the_program_and_not_the_run_loop() {
 
 #[test]
 fn the_command_runs_programs_in_guest_mode() {
-    let Some(library) = library() else { return };
+    let Some(library) = preload_dune() else {
+        return;
+    };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let command = |args: &[&str]| {
         let own = [
@@ -113,13 +96,40 @@ fn the_command_runs_programs_in_guest_mode() {
         ("native\n", ""),
         "{outcome}"
     );
-    let outcome = command(&["--mode", "leaks", "--", "echo", "both"]);
-    assert_eq!(outcome.status.code(), Some(2), "{outcome}");
+    // With the collector: its library is found as without guest mode.
+    let collector = dunegc_tests::library();
+    let program = [
+        "run",
+        "--quiet",
+        "--package",
+        "dunegc-cli",
+        "--",
+        "run",
+        "--engine",
+        "kvm",
+    ];
+    let outcome = Run::new(&cargo)
+        .args(program)
+        .env("DUNEGC_LIB", &collector)
+        .env("DUNE", "stats")
+        .arg("--lib")
+        .arg(&library)
+        .args(["--stats", "--", "perl", "-e", "print 6 * 7"])
+        .dir(workspace())
+        .output();
+    assert_eq!(outcome.stdout, "42", "{outcome}");
+    assert!(
+        outcome.stderr.contains("dune: inside at the end")
+            && outcome.stderr.contains("statistics, mode malloc"),
+        "{outcome}"
+    );
 }
 
 #[test]
 fn real_programs_print_the_same() {
-    let Some(library) = library() else { return };
+    let Some(library) = preload_dune() else {
+        return;
+    };
     let dir = scratch("dune-run");
     let shell = |script: &str| Run::new("bash").args(["-c", script]).dir(&dir);
     for script in [

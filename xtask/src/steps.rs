@@ -120,11 +120,6 @@ const STEPS: &[Step] = &[
         run: dune,
     },
     Step {
-        name: "kmod",
-        about: "the module dune: builds, keeps its promises and runs guest mode, on a Debian kernel in QEMU",
-        run: kmod,
-    },
-    Step {
         name: "torture",
         about: "60 s of threads, fork, dlopen, signals",
         run: short_torture,
@@ -355,6 +350,7 @@ fn concurrent(context: &Context) -> Result<Outcome> {
     ];
     with_other_collections(context, &suites, "DUNEGC_TEST_CONCURRENT")?;
     let library = paranoid_library(context)?;
+    whole_system(context, &["dune_collect"], &[("DUNEGC_LIB", &library)])?;
     let suites = ["libgc_objects", "libgc_finalization", "libgc_threads"];
     let settings = [
         (
@@ -394,10 +390,6 @@ fn qemu(context: &Context) -> Result<Outcome> {
 
 fn dune(context: &Context) -> Result<Outcome> {
     whole_system(context, &["dune", "dune_run"], &[])
-}
-
-fn kmod(context: &Context) -> Result<Outcome> {
-    whole_system(context, &["kmod"], &[])
 }
 
 fn short_torture(context: &Context) -> Result<Outcome> {

@@ -107,7 +107,9 @@ fn huge_pages(config: &Config, thp: &HugePages) -> Choice {
 /// The source that the library would use, and why not a better one.
 fn written_pages(config: &Config) -> Choice {
     let wanted = match config.dirty {
+        // This command is not in guest mode; programs run by `--engine kvm` are.
         config::Dirty::Auto | config::Dirty::PagemapScan => Kind::PagemapScan,
+        config::Dirty::Dune => Kind::Dune,
         config::Dirty::SoftDirty => Kind::SoftDirty,
         config::Dirty::Mprotect => Kind::Mprotect,
         config::Dirty::None => Kind::None,

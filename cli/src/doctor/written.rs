@@ -94,6 +94,8 @@ fn measure(kind: Kind) -> Option<Cost> {
 /// Checks of all sources, best first.
 pub fn sources() -> Vec<Check> {
     let named = |kind: Kind| match kind {
+        // Only programs in guest mode have it: another check says whether they can be.
+        Kind::Dune => None,
         Kind::PagemapScan => Some(("pagemap-scan", "preferred")),
         Kind::SoftDirty => Some(("soft-dirty", "used where pagemap-scan does not work")),
         Kind::Mprotect => Some(("mprotect", "used only if DUNEGC_DIRTY asks for it")),

@@ -63,6 +63,8 @@ pub enum HugePages {
 pub enum Dirty {
     /// The best that works here.
     Auto,
+    /// Dirty bits of the process's own page tables, in guest mode (`libdune`).
+    Dune,
     /// userfaultfd with asynchronous write protection and PAGEMAP_SCAN (Linux 6.7).
     PagemapScan,
     /// Soft-dirty bits of /proc/self/pagemap (CONFIG_MEM_SOFT_DIRTY).

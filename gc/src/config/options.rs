@@ -223,11 +223,12 @@ pub static OPTIONS: &[Opt] = &[
     opt!(
         "DUNEGC_DIRTY",
         "Where the collector learns which pages were written while it marks",
-        "auto, pagemap-scan, soft-dirty, mprotect or none",
+        "auto, dune, pagemap-scan, soft-dirty, mprotect or none",
         "auto",
         EARLY,
         |c, t, a| match t {
             b"auto" => Dirty::Auto,
+            b"dune" => Dirty::Dune,
             b"pagemap-scan" => Dirty::PagemapScan,
             b"soft-dirty" => Dirty::SoftDirty,
             b"mprotect" => Dirty::Mprotect,

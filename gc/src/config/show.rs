@@ -100,6 +100,7 @@ impl Show for Dirty {
     fn show(&self, f: &mut fmt::Formatter<'_>, _: &str) -> fmt::Result {
         f.write_str(match self {
             Dirty::Auto => "auto",
+            Dirty::Dune => "dune",
             Dirty::PagemapScan => "pagemap-scan",
             Dirty::SoftDirty => "soft-dirty",
             Dirty::Mprotect => "mprotect",

@@ -1,5 +1,6 @@
 //! Which source the process uses.
 
+use super::dune::Dune;
 use super::failure::Failure;
 use super::mprotect::Mprotect;
 use super::pagemap_scan::{PagemapScan, Reader};
@@ -13,6 +14,8 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
+    /// Dirty bits of the process's own page tables, in guest mode.
+    Dune,
     /// userfaultfd and PAGEMAP_SCAN.
     PagemapScan,
     /// Soft-dirty bits.
@@ -25,7 +28,8 @@ pub enum Kind {
 
 impl Kind {
     /// All, best first.
-    pub const ALL: [Kind; 4] = [
+    pub const ALL: [Kind; 5] = [
+        Kind::Dune,
         Kind::PagemapScan,
         Kind::SoftDirty,
         Kind::Mprotect,
@@ -39,6 +43,7 @@ impl Kind {
     /// As `DUNEGC_DIRTY` takes it.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Dune => "dune",
             Kind::PagemapScan => "pagemap-scan",
             Kind::SoftDirty => "soft-dirty",
             Kind::Mprotect => "mprotect",
@@ -56,6 +61,7 @@ impl fmt::Display for Kind {
 /// The source to try after one that does not work. `mprotect` is never fallen back to: it changes what the program sees.
 pub fn next_after(kind: Kind) -> Kind {
     match kind {
+        Kind::Dune => Kind::PagemapScan,
         Kind::PagemapScan => Kind::SoftDirty,
         Kind::SoftDirty | Kind::Mprotect | Kind::None => Kind::None,
     }
@@ -75,6 +81,7 @@ pub fn available(kind: Kind) -> Result<(), Failure> {
 /// Why it does not work here.
 pub fn open(kind: Kind) -> Result<Chosen, Failure> {
     Ok(match kind {
+        Kind::Dune => Chosen::Dune(Dune::open()?),
         Kind::PagemapScan => Chosen::PagemapScan(PagemapScan::open()?),
         Kind::SoftDirty => Chosen::SoftDirty(SoftDirty::open()?),
         Kind::Mprotect => Chosen::Mprotect(Mprotect::open()?),
@@ -95,7 +102,8 @@ pub(super) fn first_working(mut kind: Kind) -> Chosen {
 /// By the configuration. A source that was asked for by name and does not work costs one line.
 pub(super) fn choose(wanted: Dirty) -> Chosen {
     let kind = match wanted {
-        Dirty::Auto => return first_working(Kind::PagemapScan),
+        Dirty::Auto => return first_working(Kind::Dune),
+        Dirty::Dune => Kind::Dune,
         Dirty::PagemapScan => Kind::PagemapScan,
         Dirty::SoftDirty => Kind::SoftDirty,
         Dirty::Mprotect => Kind::Mprotect,
@@ -116,6 +124,8 @@ pub(super) fn choose(wanted: Dirty) -> Chosen {
 pub enum Chosen {
     /// Before the choice, as [`Chosen::None`].
     Undecided,
+    /// See [`Kind::Dune`].
+    Dune(Dune),
     /// See [`Kind::PagemapScan`].
     PagemapScan(PagemapScan),
     /// See [`Kind::SoftDirty`].
@@ -130,6 +140,7 @@ impl Chosen {
     /// Which it is.
     pub fn kind(&self) -> Kind {
         match self {
+            Chosen::Dune(_) => Kind::Dune,
             Chosen::PagemapScan(_) => Kind::PagemapScan,
             Chosen::SoftDirty(_) => Kind::SoftDirty,
             Chosen::Mprotect(_) => Kind::Mprotect,
@@ -150,7 +161,7 @@ impl Chosen {
         match self {
             Chosen::PagemapScan(s) => s.unprotect(range),
             Chosen::Mprotect(s) => s.unprotect(range),
-            Chosen::SoftDirty(_) | Chosen::Undecided | Chosen::None => {}
+            Chosen::Dune(_) | Chosen::SoftDirty(_) | Chosen::Undecided | Chosen::None => {}
         }
     }
 }
@@ -158,6 +169,7 @@ impl Chosen {
 impl Source for Chosen {
     fn arm(&mut self, ranges: &[Range]) -> Result<(), NoSource> {
         match self {
+            Chosen::Dune(s) => s.arm(ranges),
             Chosen::PagemapScan(s) => s.arm(ranges),
             Chosen::SoftDirty(s) => s.arm(ranges),
             Chosen::Mprotect(s) => s.arm(ranges),
@@ -167,6 +179,7 @@ impl Source for Chosen {
 
     fn track(&mut self, range: Range) -> Result<(), Failure> {
         match self {
+            Chosen::Dune(s) => s.track(range),
             Chosen::PagemapScan(s) => s.track(range),
             Chosen::SoftDirty(s) => s.track(range),
             Chosen::Mprotect(s) => s.track(range),
@@ -181,6 +194,7 @@ impl Source for Chosen {
         sink: &mut dyn FnMut(Range),
     ) -> Result<Outcome, Failure> {
         match self {
+            Chosen::Dune(s) => s.harvest(ranges, when, sink),
             Chosen::PagemapScan(s) => s.harvest(ranges, when, sink),
             Chosen::SoftDirty(s) => s.harvest(ranges, when, sink),
             Chosen::Mprotect(s) => s.harvest(ranges, when, sink),
@@ -190,6 +204,7 @@ impl Source for Chosen {
 
     fn disarm(&mut self, ranges: &[Range]) {
         match self {
+            Chosen::Dune(s) => s.disarm(ranges),
             Chosen::PagemapScan(s) => s.disarm(ranges),
             Chosen::SoftDirty(s) => s.disarm(ranges),
             Chosen::Mprotect(s) => s.disarm(ranges),

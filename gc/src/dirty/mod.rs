@@ -31,6 +31,7 @@
 
 mod abi;
 mod choose;
+mod dune;
 mod failure;
 mod fork_mark;
 pub mod in_kernel;
@@ -44,6 +45,7 @@ mod soft_dirty;
 mod tracking;
 
 pub use choose::{Chosen, Kind, available, next_after, open};
+pub use dune::{Dune, offer};
 pub use failure::Failure;
 pub use mprotect::{Mprotect, announce, open_for_good};
 pub use pagemap_scan::{PagemapScan, Reader};

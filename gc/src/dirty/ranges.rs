@@ -6,6 +6,7 @@ use crate::sys::scratch::ScratchVec;
 
 /// Pages `[start, end)`; both are multiples of the page size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Range {
     /// First address.
     pub start: usize,

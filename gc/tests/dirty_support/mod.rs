@@ -1,6 +1,6 @@
 //! What the tests of dirty sources share: memory, harvests as sets of pages, and sources that lie or are broken.
 #![allow(dead_code)]
-use dunegc::dirty::{Failure, NoSource, Outcome, Range, Source, Tracking, When};
+use dunegc::dirty::{Dune, Failure, NoSource, Outcome, Range, Source, Tracking, When};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 
@@ -139,7 +139,20 @@ pub trait Tested: Source + Sized {
     const PIECE: usize;
     /// A system call may write to tracked pages at any time.
     const KERNEL_WRITES: bool;
+    /// Rounds of random writes, with this source and with one that lies on top of it.
+    const ROUNDS: [usize; 2] = [10_000; 2];
     fn make() -> Self;
+}
+
+impl Tested for Dune {
+    const NAME: &'static str = "dune";
+    const PIECE: usize = 1;
+    const KERNEL_WRITES: bool = true;
+    // What a lie adds does not concern the engine, and each round is many exits.
+    const ROUNDS: [usize; 2] = [10_000, 500];
+    fn make() -> Self {
+        Dune::open().unwrap()
+    }
 }
 
 #[track_caller]
@@ -179,6 +192,23 @@ pub fn last<S: Source>(t: &mut Tracking<S>, m: &Memory) -> Written {
     harvest(t, m, When::Stopped { keep: false })
 }
 
+/// Takes the calling thread into guest mode for good, where that can be had; threads that it makes are there too.
+pub fn enter_guest_mode() {
+    dunegc::dirty::offer(&libdune::interface::INTERFACE);
+    if libdune::Dune::inside() {
+        return;
+    }
+    let config = libdune::Config {
+        whole: true,
+        ..libdune::Config::default()
+    };
+    let entered = match libdune::Dune::get() {
+        Some(dune) => dune.enter_thread(),
+        None => libdune::Dune::enter(config).map(drop),
+    };
+    entered.unwrap_or_else(|e| eprintln!("no guest mode: {e}"));
+}
+
 /// Runs `f` in a child, which must not panic.
 #[track_caller]
 pub fn in_child(f: impl FnOnce()) {
@@ -205,6 +235,7 @@ pub fn status_of_child(f: impl FnOnce()) -> i32 {
 pub fn must_work(name: &str) -> bool {
     match name {
         "mprotect" => true,
+        "dune" => libdune::engine::kvm::Kvm::new().is_ok(),
         "pagemap-scan" => {
             let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
             let mut numbers = release

@@ -89,7 +89,7 @@ fn refresh(written: Written, known: &mut [u64], sum: impl Fn(usize) -> u64) {
 fn rounds<S: Tested>(writers: usize) {
     let m = Memory::filled(PAGES);
     let mut t = Tracking::new(S::make());
-    assert_eq!(lost(&mut t, &m, writers, 10_000), 0);
+    assert_eq!(lost(&mut t, &m, writers, S::ROUNDS[0]), 0);
 }
 
 pub fn one_writer<S: Tested>() {

@@ -1,6 +1,10 @@
 //! `libdune.so`: preloaded (`dunegc run --engine kvm`), it takes the program into guest mode before `main`.
 
-use libdune::{Choice, Config, Dune};
+use libdune::{Config, Dune};
+
+/// For a collector in the same process, which finds it by name.
+#[unsafe(no_mangle)]
+pub static dune_interface: &libdune::interface::Interface = &libdune::interface::INTERFACE;
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -18,7 +22,6 @@ extern "C" fn start() {
     let config = Config {
         whole: true,
         threads: 1024,
-        engine: Choice::Kvm,
         ..Config::default()
     };
     if let Err(e) = Dune::enter(config) {

@@ -2,8 +2,8 @@
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
-/// First address above user space with four levels of tables.
-pub const USER_END: u64 = 1 << 47;
+/// First address above user space with four levels of tables. Linux keeps the last page for itself.
+pub const USER_END: u64 = (1 << 47) - PAGE;
 /// Entries of a table.
 pub const ENTRIES: usize = 512;
 

@@ -10,6 +10,9 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// The entry's rights were changed by [`crate::Dune::protect`]: a fault on it goes to the program's handler.
 pub const HELD: Flags = Flags::BIT_9;
 
+/// D was set when it was last cleared, and that is not reported yet.
+pub const ASIDE: Flags = Flags::BIT_10;
+
 /// What user code may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
@@ -178,6 +181,28 @@ impl Entry {
         self.load().dirty() && Value(self.0.fetch_and(!Flags::DIRTY.bits(), AcqRel)).dirty()
     }
 
+    /// Sets D, as if the CPU had written. `false`, and nothing is done, if the entry is empty.
+    pub fn mark(&self) -> bool {
+        let update = |old| (old != 0).then_some(old | Flags::DIRTY.bits());
+        self.0.fetch_update(AcqRel, Acquire, update).is_ok()
+    }
+
+    /// Like [`Entry::take_dirty`], and notes in the entry that D was set.
+    pub fn set_aside(&self) -> bool {
+        let update = |old| {
+            Value(old)
+                .dirty()
+                .then_some(old & !Flags::DIRTY.bits() | ASIDE.bits())
+        };
+        self.0.fetch_update(AcqRel, Acquire, update).is_ok()
+    }
+
+    /// Reads and clears what [`Entry::set_aside`] has noted.
+    pub fn take_aside(&self) -> bool {
+        let noted = |v: Value| v.flags().contains(ASIDE);
+        noted(self.load()) && noted(Value(self.0.fetch_and(!ASIDE.bits(), AcqRel)))
+    }
+
     /// Reads and clears A in one locked operation.
     pub fn take_accessed(&self) -> bool {
         let old = self.0.fetch_and(!Flags::ACCESSED.bits(), AcqRel);
@@ -248,6 +273,16 @@ mod tests {
         assert!(!entry.take_dirty());
         assert!(entry.take_accessed());
         assert_eq!(entry.load(), Value::page(0x7000, Rights::RW));
+    }
+
+    #[test]
+    fn what_is_set_aside_is_reported_once() {
+        let entry = Entry::new(Value::page(0x7000, Rights::RW));
+        assert!(!entry.set_aside() && !entry.take_aside());
+        assert!(entry.mark() && entry.set_aside() && !entry.load().dirty());
+        entry.set_rights(Rights::R, false);
+        assert!(entry.take_aside() && !entry.take_aside());
+        assert!(!Entry::new(Value::EMPTY).mark());
     }
 
     #[test]

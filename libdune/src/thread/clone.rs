@@ -153,6 +153,8 @@ impl Thread {
         // A vfork child has used the parent's thread-local storage.
         tls::set(self.record);
         if result < 0 || flags & VFORK != 0 {
+            // SAFETY: the child, if there was one, does not use it any more.
+            unsafe { &mut *record.thread }.is_back();
             record.owner.store(0, Release);
         }
         self.unblock();

@@ -10,20 +10,12 @@ use crate::sys;
 impl Thread {
     /// Executes a system call that may change mappings; `None` if it is another one.
     pub(super) fn memory_call(&mut self, number: i64, args: [u64; 6]) -> Option<i64> {
-        let [a, b, c, d, ..] = args;
+        let [a, b, _, d, ..] = args;
         let gone = match number {
             libc::SYS_munmap => area(a, b),
             libc::SYS_mmap if d as i32 & libc::MAP_FIXED != 0 => area(a, b),
             libc::SYS_mmap | libc::SYS_shmat => None,
-            libc::SYS_mremap => {
-                // The new place may be fixed too, and whatever is there then goes.
-                if d as i32 & libc::MREMAP_FIXED != 0
-                    && let Some(new) = area(args[4], c)
-                {
-                    self.process.view.clear(new);
-                }
-                area(a, b)
-            }
+            libc::SYS_mremap => return Some(self.move_call(args)),
             libc::SYS_brk => shrunk(a),
             libc::SYS_shmdt => maps::find(a).ok().flatten().map(|m| m.range),
             libc::SYS_mprotect | libc::SYS_pkey_mprotect => {
@@ -42,6 +34,32 @@ impl Thread {
         }
         // SAFETY: the program's own system call.
         Some(unsafe { sys::call(number as u64, args) })
+    }
+}
+
+impl Thread {
+    /// mremap. The content stays what it was, and whether it was written is not known any more.
+    fn move_call(&mut self, args: [u64; 6]) -> i64 {
+        let [old, old_len, new_len, flags, new, _] = args;
+        let lock = self.process.tables.lock();
+        // The new place may be fixed too, and whatever is there then goes.
+        if flags as i32 & libc::MREMAP_FIXED != 0
+            && let Some(new) = area(new, new_len)
+        {
+            self.process.view.clear(new);
+        }
+        if let Some(old) = area(old, old_len) {
+            self.process.view.clear(old);
+        }
+        // SAFETY: the program's own system call.
+        let result = unsafe { sys::call(libc::SYS_mremap as u64, args) };
+        drop(lock);
+        if result > 0 {
+            self.process.wrote(result as u64, new_len);
+        } else {
+            self.process.wrote(old, old_len);
+        }
+        result
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Thread {
     alt: AltStack,
     /// It left for an exception, and comes back with the signal.
     returns: bool,
+    /// Its owner has gone on natively.
+    away: bool,
     /// A timer that will interrupt the vCPU.
     soon: Option<u64>,
     /// The area for restartable sequences that was registered; zero: none.
@@ -129,7 +131,9 @@ impl Thread {
             if free && take().is_ok() {
                 record.note.take();
                 // SAFETY: the exchange made the record ours; its former owner is gone, has left, or is this thread.
-                return Ok(unsafe { &mut *record.thread });
+                let thread = unsafe { &mut *record.thread };
+                thread.is_back();
+                return Ok(thread);
             }
         }
         process.add_thread(|process| Thread::new(process, owner))
@@ -164,6 +168,7 @@ impl Thread {
                 mask: 0,
                 alt: AltStack::NONE,
                 returns: false,
+                away: false,
                 soon: None,
                 restartable: 0,
                 native: Registers::default(),
@@ -232,6 +237,8 @@ impl Thread {
     /// Leaves the guest: the thread goes on natively with `registers` and the vector state in `self.state`.
     fn leave(&mut self, registers: Registers) -> ! {
         count(&self.process.counters.leaves);
+        self.away = true;
+        self.process.watch.left();
         self.record.inside.store(false, SeqCst);
         // From here to the end, where all of the thread's state changes at once, the shim has no place to go on.
         sys::block(libc::SIG_SETMASK, !0);
@@ -248,6 +255,13 @@ impl Thread {
         self.frame = Context::new(&registers, vectors, self.alt, self.mask);
         // SAFETY: registers are those of guest code of this very process, which may run natively as well; the state is one that XSAVE made.
         unsafe { stubs::dune_return(&raw const self.frame) }
+    }
+
+    /// Who went on natively is in the guest again, or has ended.
+    fn is_back(&mut self) {
+        if core::mem::take(&mut self.away) {
+            self.process.watch.came_back();
+        }
     }
 
     /// Called by the shim in a native thread: if the thread left for an exception, it comes back to handle the signal in the guest, and this does not return.
@@ -304,6 +318,7 @@ unsafe extern "C" fn begin_again(thread: *mut core::ffi::c_void, _: u64, _: u64)
     if !thread.load_vectors(vectors) || !ready {
         thread.leave(registers);
     }
+    thread.is_back();
     tls::set(thread.record);
     thread.start(registers)
 }

@@ -262,6 +262,7 @@ impl Thread {
             if sys::write_to(at, frame, size_of::<frame::Frame>())
                 && sys::write_to(vectors, self.state.0.as_ptr(), len)
             {
+                self.process.wrote(at, vectors + len as u64 - at);
                 return true;
             }
         }
@@ -343,6 +344,7 @@ impl Thread {
             return 0;
         }
         if sys::write_to(to, core::ptr::from_ref(value).cast(), len) {
+            self.process.wrote(to, len as u64);
             0
         } else {
             -i64::from(libc::EFAULT)

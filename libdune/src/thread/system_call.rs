@@ -34,6 +34,9 @@ impl Thread {
             self.make_call(r.rax as i64, args, &r)
         };
         let again = whole && result == RESTART;
+        if whole && !again {
+            self.process.mark_written(r.rax as i64, &args, result);
+        }
         if again {
             // SAFETY: as above.
             unsafe { (*at_frame).rip -= unsupported::SYSCALL_LEN };

@@ -1,0 +1,238 @@
+//! The dirty source `dune`: who writes without setting a dirty bit, one by one. Each case runs in a child process that enters guest mode.
+
+mod dirty_support;
+
+use dirty_support::*;
+use dunegc::dirty::*;
+use std::os::fd::AsRawFd;
+
+/// Runs a case in guest mode, in a child.
+#[track_caller]
+fn inside(case: impl FnOnce()) {
+    let _alone = alone();
+    if let Err(e) = libdune::engine::kvm::Kvm::new() {
+        eprintln!("skipped: {e}");
+        return;
+    }
+    in_child(|| {
+        enter_guest_mode();
+        case();
+    });
+}
+
+/// The pages that only system calls wrote are exactly those reported.
+#[track_caller]
+fn only(t: &mut Tracking<Dune>, m: &Memory, want: &[usize]) {
+    match running(t, m) {
+        Written::Pages(got) => assert_eq!(got, want.iter().copied().collect()),
+        Written::Everything => panic!("everything"),
+    }
+}
+
+fn pipe() -> [i32; 2] {
+    let mut ends = [0; 2];
+    // SAFETY: writes two descriptors.
+    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    ends
+}
+
+fn part(m: &Memory, page: usize, len: usize) -> libc::iovec {
+    libc::iovec {
+        iov_base: m.at(page).cast(),
+        iov_len: len,
+    }
+}
+
+#[test]
+fn buffers_of_system_calls() {
+    inside(|| {
+        let m = Memory::filled(64);
+        let [from, to] = pipe();
+        // SAFETY: buffers inside the mapping, descriptors of our own.
+        unsafe {
+            libc::write(to, c"0123456789abcdef".as_ptr().cast(), 16);
+            let mut t = armed::<Dune>(&m);
+            // As much as was read, not as much as there is room for.
+            assert_eq!(libc::read(from, m.at(3).cast(), 5), 5);
+            only(&mut t, &m, &[3]);
+            let parts = [part(&m, 10, 4), part(&m, 20, 4)];
+            assert_eq!(libc::readv(from, parts.as_ptr(), 2), 8);
+            only(&mut t, &m, &[10, 20]);
+            let mut status = std::mem::zeroed::<libc::stat>();
+            libc::fstat(from, &mut status);
+            libc::fstat(from, m.at(30).cast());
+            assert!(running(&mut t, &m).has(30));
+            let file = std::fs::File::open("/proc/self/maps").unwrap();
+            assert!(libc::pread(file.as_raw_fd(), m.at(40).cast(), 100, 0) > 0);
+            only(&mut t, &m, &[40]);
+            // A call that only reads.
+            assert_eq!(libc::write(to, m.at(50).cast(), 9000), 9000);
+            only(&mut t, &m, &[]);
+        }
+    });
+}
+
+#[test]
+fn messages_and_events() {
+    inside(|| {
+        let m = Memory::filled(64);
+        let mut ends = [0; 2];
+        // SAFETY: buffers inside the mapping, descriptors of our own.
+        unsafe {
+            let socket = libc::SOCK_SEQPACKET;
+            assert_eq!(
+                libc::socketpair(libc::AF_UNIX, socket, 0, ends.as_mut_ptr()),
+                0
+            );
+            for _ in 0..2 {
+                libc::send(ends[1], c"message".as_ptr().cast(), 7, 0);
+            }
+            let epoll = libc::epoll_create1(0);
+            let mut event = libc::epoll_event {
+                events: libc::EPOLLIN as u32,
+                u64: m.at(0) as u64,
+            };
+            libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, ends[0], &mut event);
+            let mut t = armed::<Dune>(&m);
+            // The kernel kept a pointer and gives it back.
+            assert_eq!(libc::epoll_wait(epoll, m.at(7).cast(), 300, -1), 1);
+            only(&mut t, &m, &[7]);
+            let mut vector = [part(&m, 12, 3), part(&m, 13, 4)];
+            let mut header = std::mem::zeroed::<libc::msghdr>();
+            (header.msg_iov, header.msg_iovlen) = (vector.as_mut_ptr(), 2);
+            assert_eq!(libc::recvmsg(ends[0], &mut header, 0), 7);
+            running(&mut t, &m).assert_has([12, 13]);
+            let flags = libc::MSG_TRUNC;
+            assert_eq!(libc::recv(ends[0], m.at(22).cast(), 2, flags), 7);
+            only(&mut t, &m, &[22]);
+        }
+    });
+}
+
+/// What was written before the mapping was moved or grown is not known any more.
+#[test]
+fn moved_mappings() {
+    inside(|| {
+        let m = Memory::filled(64);
+        let mut t = armed::<Dune>(&m);
+        m.write(5);
+        let r = m.part(0, 16);
+        // SAFETY: a part of our own mapping, which stays where it is.
+        let p = unsafe { libc::mremap(r.start as *mut _, r.len(), r.len() / 2, 0) };
+        assert_eq!(p as usize, r.start);
+        running(&mut t, &m).assert_has([5]);
+    });
+}
+
+/// Pages that the guest's tables do not know yet, and that the kernel fills.
+#[test]
+fn system_calls_write_to_untouched_memory() {
+    inside(|| {
+        let m = Memory::new(4096);
+        let mut t = armed::<Dune>(&m);
+        let [from, to] = pipe();
+        // SAFETY: a buffer inside the mapping.
+        unsafe {
+            libc::write(to, c"text".as_ptr().cast(), 4);
+            assert_eq!(libc::read(from, m.at(3000).cast(), 4), 4);
+        }
+        running(&mut t, &m).assert_has([3000]);
+    });
+}
+
+#[track_caller]
+fn everything_after(event: impl FnOnce(&Memory)) {
+    let m = Memory::filled(64);
+    let mut t = armed::<Dune>(&m);
+    only(&mut t, &m, &[]);
+    event(&m);
+    assert!(matches!(running(&mut t, &m), Written::Everything));
+    // And once only.
+    m.write(9);
+    only(&mut t, &m, &[9]);
+}
+
+/// posix_spawn's child lives in the parent's memory, natively.
+#[test]
+fn a_child_in_the_same_memory() {
+    inside(|| {
+        everything_after(|_| {
+            let _ = std::process::Command::new("true").status();
+        });
+    });
+}
+
+#[test]
+fn calls_that_nobody_knows() {
+    inside(|| {
+        everything_after(|m| {
+            // SIOCGIFCONF and such hold addresses.
+            // SAFETY: fails; the buffer is inside the mapping.
+            unsafe { libc::ioctl(0, 0x8912, m.at(3)) };
+        });
+        everything_after(|_| {
+            // SAFETY: there is no such call.
+            unsafe { libc::syscall(9999) };
+        });
+    });
+}
+
+/// A store that faults is executed natively, the handler runs in guest mode again.
+#[test]
+fn a_fault_of_the_program() {
+    extern "C" fn repair(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: the page that the test took the rights of.
+        unsafe {
+            let page = (*info).si_addr() as usize & !(PAGE - 1);
+            libc::mprotect(page as *mut _, PAGE, libc::PROT_READ | libc::PROT_WRITE);
+        }
+    }
+    inside(|| {
+        everything_after(|m| {
+            // SAFETY: a handler for a page of our own.
+            unsafe {
+                let mut action = std::mem::zeroed::<libc::sigaction>();
+                action.sa_sigaction = repair as *const () as usize;
+                action.sa_flags = libc::SA_SIGINFO;
+                libc::sigaction(libc::SIGSEGV, &action, std::ptr::null_mut());
+                libc::mprotect(m.at(8).cast(), PAGE, libc::PROT_READ);
+            }
+            m.write(8);
+            assert!(libdune::Dune::inside());
+        });
+    });
+}
+
+/// The kernel may write at any time: another source is needed.
+#[test]
+fn io_uring_ends_it() {
+    inside(|| {
+        let m = Memory::filled(4);
+        let mut t = armed::<Dune>(&m);
+        let mut parameters = [0u32; 30];
+        // SAFETY: the kernel writes 120 bytes.
+        let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, parameters.as_mut_ptr()) };
+        if ring < 0 {
+            eprintln!("skipped: no io_uring: {}", std::io::Error::last_os_error());
+            return;
+        }
+        assert!(matches!(running(&mut t, &m), Written::Everything));
+        assert!(t.arm(&[m.range()]).is_err());
+        assert!(available(Kind::Dune).is_err());
+    });
+}
+
+#[test]
+fn a_native_thread_is_refused() {
+    let _alone = alone();
+    assert!(available(Kind::Dune).is_err());
+    if libdune::engine::kvm::Kvm::new().is_err() {
+        return;
+    }
+    in_child(|| {
+        enter_guest_mode();
+        assert!(available(Kind::Dune).is_ok());
+        libdune::Dune::get().unwrap().leave_thread().unwrap();
+        assert!(available(Kind::Dune).is_err());
+    });
+}

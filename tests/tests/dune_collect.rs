@@ -1,0 +1,42 @@
+//! Collections beside a program in guest mode, with the dirty bits of its own page tables. `cargo xtask test --only concurrent` runs this with a
+//! library that marks again and compares after each collection.
+
+use dunegc_tests::{Mode, Run, compile, library, preload_dune};
+
+/// Runs a program under both libraries. It stays in guest mode, and the source stays the one that was asked for.
+fn collect(run: Run, name: &str) {
+    let Some(dune) = preload_dune() else { return };
+    let both = format!("{}:{}", dune.display(), library().display());
+    let outcome = run
+        .mode(Mode::Malloc)
+        .no_zeal()
+        .limit(120)
+        .env("LD_PRELOAD", both)
+        .env("DUNE", "stats")
+        .env("DUNEGC_CONCURRENT", "yes")
+        .env("DUNEGC_DIRTY", "dune")
+        .env("DUNEGC_MIN_HEAP", "1M")
+        .ok();
+    // Nothing of the collector's: no other source, no lost object.
+    let lines: Vec<&str> = outcome.stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "{outcome}");
+    assert!(lines[0].starts_with("dune: inside at the end"), "{outcome}");
+    let count = outcome.stdout.split("collections").nth(1);
+    let count = count.map(|n| n.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>());
+    println!("{name}: {count:?} collections");
+    assert!(matches!(count, Some(Ok(5..))), "{outcome}");
+}
+
+#[test]
+fn graphs_that_change_meanwhile() {
+    for threads in ["1", "4"] {
+        let run = Run::new(compile("mutators")).args([threads, "3"]);
+        collect(run, "mutators");
+    }
+}
+
+#[test]
+fn gcbench() {
+    let program = dunegc_tests::compile_gcbench();
+    collect(Run::new(program), "GCBench");
+}
