@@ -182,7 +182,7 @@ fn one(
         .stderr(File::create(&err).context("create a file for messages")?);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        // Cargo's LD_LIBRARY_PATH leads to its build, in which this project's libgc.so.1 can lie.
+        // In cargo's tests LD_LIBRARY_PATH leads to this project's libgc.so.1.
         let presets = ["GC_", "DUNEGC_", "LD_PRELOAD", "LD_LIBRARY_PATH"];
         if presets.iter().any(|p| text.starts_with(p)) {
             command.env_remove(&name);

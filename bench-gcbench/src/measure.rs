@@ -93,7 +93,7 @@ impl Invocation {
             let name_text = name.to_string_lossy();
             let presets = [
                 "LD_PRELOAD",
-                // Cargo's leads to its build, in which this project's libgc.so.1 can lie.
+                // In cargo's tests it leads to this project's libgc.so.1.
                 "LD_LIBRARY_PATH",
                 "DUNEGC_",
                 "GC_",

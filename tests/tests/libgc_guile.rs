@@ -110,14 +110,14 @@ fn guile_test_suite() {
     let mut total = 0;
     let mut different = Vec::new();
     for file in &files {
-        // Some tests depend on time, or on what a conservative collector happens to keep: three tries to agree.
-        let agree = (0..3).any(|_| {
+        // Some tests depend on time (those with servers fail with libgc1 now and then), or on what a conservative collector happens to keep: five tries to agree.
+        let agree = (0..5).any(|_| {
             let (debian, ours) = (results(&suite, file, false), results(&suite, file, true));
             // What libgc1 leaves unresolved or fails may pass here.
             let mut same = true;
             for (line, n) in &debian {
                 let here = ours.get(line).copied().unwrap_or(0);
-                let wanted = line.starts_with("PASS") || line.starts_with("exit");
+                let wanted = line.starts_with("PASS") || line == "exit status 0";
                 if wanted && here < *n {
                     println!("{file}: {n} with libgc1, {here} here: {line}");
                     same = false;
