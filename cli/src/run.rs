@@ -34,7 +34,8 @@ fn try_run(args: &Run) -> Result<std::convert::Infallible, Failed> {
     let libraries = match args.engine {
         None => vec![library::find(args.lib.as_deref()).map_err(own)?.0],
         Some(Engine::Kvm) => {
-            libdune::Dune::probe().map_err(|e| own(format!("engine kvm refused: {e}")))?;
+            libdune::Dune::probe_engine(libdune::Choice::Kvm)
+                .map_err(|e| own(format!("engine kvm refused: {e}")))?;
             guest_libraries(args).map_err(own)?
         }
     };

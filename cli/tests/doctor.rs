@@ -37,7 +37,7 @@ fn json_has_every_check_and_choice() {
         "pagemap-scan",
         "soft-dirty",
         "mprotect",
-        "guest mode (kvm)",
+        "guest mode",
         "library",
     ] {
         assert_ne!(check(name)["value"], "", "{name}");

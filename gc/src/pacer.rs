@@ -32,7 +32,7 @@ static VAIN: AtomicBool = AtomicBool::new(false);
 /// Percent of the growth between two collections that are set aside for what is allocated while one runs beside the program.
 const SET_ASIDE: usize = 30;
 /// Reachable bytes from which on a heap is collected as often as ever though nothing dies in it.
-const VAIN_MOST: usize = 96 << 20;
+pub const VAIN_MOST: usize = 96 << 20;
 /// Most bytes that a thread marks at a time: some ten microseconds.
 const ASSIST: u64 = 64 << 10;
 /// Least allocation between two phases of a collection.

@@ -2,7 +2,7 @@
 
 use crate::call;
 use crate::dune::{Config, Dune};
-use crate::engine::kvm::Kvm;
+use crate::engine::any::{AnyEngine, Choice};
 use crate::engine::{Engine, Limits};
 use crate::error::Error;
 use crate::self_test;
@@ -11,9 +11,11 @@ use crate::sys;
 use core::mem::size_of;
 use core::sync::atomic::Ordering::*;
 
-/// What the engine `kvm` can do here.
+/// What the engine can do here.
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {
+    /// Its name: `kvm` or `kmod`.
+    pub engine: &'static str,
     /// Its limits.
     pub limits: Limits,
     /// INT reaches the guest's gates, so flushes need no exit.
@@ -35,11 +37,15 @@ impl Caps {
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub fn probe() -> Result<Caps, Error> {
-        let limits = Kvm::new()?.limits();
-        let report = in_child(LIMIT)?;
+    pub fn probe(choice: Choice) -> Result<Caps, Error> {
+        let (engine, limits) = {
+            let machine = AnyEngine::open(choice)?;
+            (machine.name(), machine.limits())
+        };
+        let report = in_child(choice, LIMIT)?;
         match report {
             [1, _, software_interrupts, speed, system_call] => Ok(Caps {
+                engine,
                 limits,
                 software_interrupts: software_interrupts != 0,
                 speed,
@@ -85,9 +91,10 @@ fn decode(code: u64, detail: u64) -> Error {
     }
 }
 
-fn test() -> Result<[u64; 3], Error> {
+fn test(engine: Choice) -> Result<[u64; 3], Error> {
     let dune = Dune::enter(Config {
         threads: 1,
+        engine,
         ..Config::default()
     })?;
     let mut guest = Guest::new(dune)?;
@@ -98,7 +105,7 @@ fn test() -> Result<[u64; 3], Error> {
 }
 
 /// Runs the test in a child and waits for its report.
-fn in_child(limit: u64) -> Result<Report, Error> {
+fn in_child(engine: Choice, limit: u64) -> Result<Report, Error> {
     let mut ends = [0i32; 2];
     let args = [(&raw mut ends) as u64, libc::O_CLOEXEC as u64, 0, 0, 0, 0];
     // SAFETY: writes two descriptors.
@@ -107,7 +114,7 @@ fn in_child(limit: u64) -> Result<Report, Error> {
     // SAFETY: like fork, without a signal at the child's end. The child uses no libc function.
     let child = unsafe { sys::check("clone", libc::SYS_clone, [0; 6]) };
     if child == Ok(0) {
-        let report = match test() {
+        let report = match test(engine) {
             Ok([a, b, c]) => [1, 0, a, b, c],
             Err(e) => {
                 let (code, detail) = encode(e);

@@ -4,6 +4,7 @@ use crate::arch::address::{PAGE, Range, USER_END};
 use crate::arch::pte::{Entry, Rights};
 use crate::call;
 use crate::caps::Caps;
+use crate::engine::any::Choice;
 use crate::engine::mock::Trouble;
 use crate::error::Error;
 use crate::process::{self, Process};
@@ -26,6 +27,8 @@ pub struct Config {
     /// The program knows nothing of guest mode: what cannot be done for it there ([`Error::Unsupported`]) ends guest mode for all threads, and the program goes on
     /// natively.
     pub whole: bool,
+    /// Which engine runs the guest.
+    pub engine: Choice,
     /// What goes wrong, for tests.
     pub trouble: Trouble,
 }
@@ -38,6 +41,7 @@ impl Default for Config {
             follow: true,
             packed: false,
             whole: false,
+            engine: Choice::Any,
             trouble: Trouble::None,
         }
     }
@@ -68,7 +72,20 @@ impl Dune {
     /// # Errors
     /// Why guest mode cannot be had.
     pub fn probe() -> Result<Caps, Error> {
-        Caps::probe()
+        Caps::probe(Choice::Any)
+    }
+
+    /// The same for one engine.
+    ///
+    /// # Errors
+    /// Why guest mode cannot be had through it.
+    pub fn probe_engine(engine: Choice) -> Result<Caps, Error> {
+        Caps::probe(engine)
+    }
+
+    /// The name of the engine that runs the guest: `kvm` or `kmod`.
+    pub fn engine(self) -> &'static str {
+        self.0.engine()
     }
 
     /// The handle, if the process has entered. No system call if the caller is inside.

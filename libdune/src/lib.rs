@@ -28,5 +28,6 @@ mod written;
 
 pub use caps::Caps;
 pub use dune::{Config, Dune};
+pub use engine::any::Choice;
 pub use error::Error;
 pub use stats::Stats;

@@ -6,7 +6,7 @@ use crate::arch::registers::BASE_FLAGS;
 use crate::arch::segments::{Frame, Gate, Idt};
 use crate::arch::xsave;
 use crate::call;
-use crate::engine::kvm::{Kvm, KvmCpu};
+use crate::engine::any::{AnyEngine, AnyEngineCpu};
 use crate::engine::mock::MockCpu;
 use crate::engine::{Cpu, Engine, Exit, Start};
 use crate::error::Error;
@@ -24,15 +24,15 @@ use crate::watch::Watch;
 use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 
-/// A vCPU of the engine in use. Without trouble (the default) that of KVM.
-pub type AnyCpu = MockCpu<KvmCpu>;
+/// A vCPU of the engine in use. Without trouble (the default) just that.
+pub type AnyCpu = MockCpu<AnyEngineCpu>;
 
 /// Most threads in guest mode at a time.
 pub const MAX_THREADS: usize = 1024;
 
 /// The process's virtual machine. There is one at a time, and it is never freed: threads may be anywhere in it.
 pub struct Process {
-    engine: Kvm,
+    engine: AnyEngine,
     /// Process id: a forked child has the memory but not the machine.
     pub id: i32,
     pub tables: Lock<Tables>,
@@ -115,7 +115,7 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
 
 impl Process {
     fn new(config: crate::Config) -> Result<Process, Error> {
-        let engine = Kvm::new()?;
+        let engine = AnyEngine::open(config.engine)?;
         let limits = engine.limits();
         let layout = if config.packed {
             Layout::Packed
@@ -269,6 +269,11 @@ impl Process {
         let (record, thread) = make(self)?;
         self.threads[number as usize].store(core::ptr::from_ref(record).cast_mut(), Release);
         Ok(thread)
+    }
+
+    /// The engine's name.
+    pub fn engine(&self) -> &'static str {
+        self.engine.name()
     }
 
     /// Descriptors of the machine's: the first and the last number.

@@ -22,5 +22,5 @@ pub use libgc::{LIBGC, libgc_dir, same_program, with_libgc};
 pub use library::{Mode, library, preload_dune, workspace};
 pub use memory::pages;
 pub use oracle::{Oracle, oracle};
-pub use qemu::{Machine, test_program};
+pub use qemu::{Machine, debian_kernel, test_program};
 pub use run::{Outcome, Run, need, scratch};

@@ -15,7 +15,7 @@ pub struct Machine<'a> {
     pub name: &'a str,
     /// The tests' scratch folder.
     pub dir: &'a Path,
-    /// Programs, by the name that they have in the machine.
+    /// Programs and kernel modules (`*.ko`), by the name that they have in the machine.
     pub programs: &'a [(&'a str, PathBuf)],
     /// Kernel modules to load, in this order, with their parameters.
     pub modules: &'a [&'a str],
@@ -25,6 +25,8 @@ pub struct Machine<'a> {
     pub cpu: &'a str,
     /// Number of processors.
     pub cpus: u32,
+    /// Whether each of them has a thread of the emulator's of its own; else they take turns.
+    pub parallel: bool,
     /// Seconds after which it is ended.
     pub limit: u32,
 }
@@ -48,16 +50,16 @@ impl Machine<'_> {
             output(tool, &[argument], &dir)
                 .map_err(|e| format!("{e}; install qemu-system-x86, busybox-static and cpio"))?;
         }
-        // One copy for all machines.
-        let shared = self.dir.join("debian-kernel");
-        fs::create_dir_all(&shared).expect("a folder");
-        let kernel = kernel(&shared).map_err(|e| format!("Debian's kernel cannot be had: {e}"))?;
-        let initrd = self.initrd(&dir, &shared.join("kernel"));
+        let kernel = debian_kernel(self.dir)?;
+        let initrd = self.initrd(&dir, &self.dir.join(KERNEL).join("kernel"));
         let machine = format!(
-            "{} qemu-system-x86_64 -accel tcg,thread=multi -M q35 -cpu {} -smp {} -m 1G -display none \
+            "{} qemu-system-x86_64 -accel tcg,thread={} -M q35 -cpu {} -smp {} -m 1G -display none \
              -vga none -nic none -no-user-config -nodefaults -serial stdio -no-reboot \
              -device isa-debug-exit,iobase=0xf4,iosize=1",
-            self.limit, self.cpu, self.cpus
+            self.limit,
+            if self.parallel { "multi" } else { "single" },
+            self.cpu,
+            self.cpus
         );
         let out = Command::new("timeout")
             .args(machine.split_whitespace())
@@ -95,6 +97,9 @@ impl Machine<'_> {
         }
         for (name, program) in self.programs {
             fs::copy(program, root.join(name)).expect("a program");
+            if name.ends_with(".ko") {
+                continue;
+            }
             let libraries = output("ldd", &[&program.display().to_string()], dir).expect("ldd");
             for word in libraries.split_whitespace().filter(|w| w.starts_with('/')) {
                 let to = root.join(&word[1..]);
@@ -184,7 +189,19 @@ fn find_below(dir: &Path, name: &str) -> Option<PathBuf> {
     here.cloned().or_else(below)
 }
 
-/// Debian's kernel, downloaded once and never installed.
+/// The folder of Debian's kernel below a scratch folder: one copy for all machines.
+const KERNEL: &str = "debian-kernel";
+
+/// Debian's kernel as a file `vmlinuz-VERSION`, downloaded once into a scratch folder and never installed.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn debian_kernel(dir: &Path) -> Result<PathBuf, String> {
+    let shared = dir.join(KERNEL);
+    fs::create_dir_all(&shared).map_err(|e| e.to_string())?;
+    kernel(&shared).map_err(|e| format!("Debian's kernel cannot be had: {e}"))
+}
+
 fn kernel(dir: &Path) -> Result<PathBuf, String> {
     let unpacked = dir.join("kernel");
     if let Some(found) = find(&unpacked.join("boot"), "vmlinuz-") {

@@ -14,6 +14,7 @@ fn soft_dirty_conforms_on_a_debian_kernel() {
         script: "DUNEGC_TEST_DIRTY=soft-dirty /test soft_dirty auto_ --test-threads=1",
         cpu: "max,-la57",
         cpus: 2,
+        parallel: true,
         limit: 900,
     };
     let text = match machine.run() {

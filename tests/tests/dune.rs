@@ -90,6 +90,7 @@ fn guest_mode_on_a_debian_kernel_with_nested_paging() {
         cpu: "max,+svm,-la57",
         // With two, the emulator sometimes stands still.
         cpus: 1,
+        parallel: true,
         limit: 400,
     };
     let text = match machine.run() {

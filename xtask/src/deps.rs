@@ -48,6 +48,8 @@ pub const ALL: &[&str] = &[
     "python3",
     "python3.11",
     "libpython3.11-testsuite",
+    "linux-headers-amd64",
+    "make",
     "qemu-system-x86",
     "redis-server",
     "redis-tools",

@@ -1,6 +1,6 @@
 //! `cargo xtask`: everything that people and CI run.
 //!
-//! `demo` builds and shows the benchmark table, `test` runs every check of the project,
+//! `demo` builds and shows the benchmark table, `test` runs every check of the project, `vm-test` those that boot a machine,
 //! `torture` runs the stress program for as long as wanted, `install` puts the product in place,
 //! `install-deps` brings in the Debian packages that the other three need.
 
@@ -36,6 +36,8 @@ enum Command {
     },
     /// Run every check: style, unit, loom, C API, real programs, paranoid, sanitizer, torture.
     Test(TestArgs),
+    /// Run the checks that boot a machine in QEMU: other dirty sources, guest mode, the kernel module.
+    VmTest,
     /// Run the stress program (threads, fork, dlopen, signals, small and big objects).
     Torture {
         /// How long, in minutes, all modes together.
@@ -77,6 +79,10 @@ fn run() -> Result<()> {
     match Cli::parse().command {
         Command::Demo { args } => demo::run(&context, &args),
         Command::Test(args) => steps::test(&context, &args.only, args.list, args.fail_fast),
+        Command::VmTest => {
+            let steps = ["deps", "build", "qemu", "dune", "kmod"].map(String::from);
+            steps::test(&context, &steps, false, false)
+        }
         Command::Torture { minutes } => steps::torture(&context, minutes),
         Command::Install(args) => install::run(&context, args),
         Command::InstallDeps => deps::install_all(&context),

@@ -120,6 +120,11 @@ const STEPS: &[Step] = &[
         run: dune,
     },
     Step {
+        name: "kmod",
+        about: "the module dune: builds, keeps its promises and runs guest mode, on a Debian kernel in QEMU",
+        run: kmod,
+    },
+    Step {
         name: "torture",
         about: "60 s of threads, fork, dlopen, signals",
         run: short_torture,
@@ -390,6 +395,10 @@ fn qemu(context: &Context) -> Result<Outcome> {
 
 fn dune(context: &Context) -> Result<Outcome> {
     whole_system(context, &["dune", "dune_run"], &[])
+}
+
+fn kmod(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["kmod"], &[])
 }
 
 fn short_torture(context: &Context) -> Result<Outcome> {

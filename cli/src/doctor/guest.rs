@@ -3,7 +3,7 @@
 use super::report::Check;
 use libdune::Dune;
 
-/// What the engine on /dev/kvm can do here, by its self-test.
+/// What the engine on /dev/dune or /dev/kvm can do here, by its self-test.
 pub fn kvm() -> Check {
     let note = "for programs that use libdune; the collector does not need it";
     match Dune::probe() {
@@ -14,12 +14,12 @@ pub fn kvm() -> Check {
                 "a flush is an exit"
             };
             let value = format!(
-                "works: code at {} % of the time outside, a system call {} ticks, {flush}",
-                caps.speed, caps.system_call
+                "works ({}): code at {} % of the time outside, a system call {} ticks, {flush}",
+                caps.engine, caps.speed, caps.system_call
             );
-            Check::ok("guest mode (kvm)", value, note)
+            Check::ok("guest mode", value, note)
         }
-        Err(e) => Check::ok("guest mode (kvm)", format!("refused: {e}"), note),
+        Err(e) => Check::ok("guest mode", format!("refused: {e}"), note),
     }
 }
 
@@ -28,7 +28,7 @@ mod tests {
     #[test]
     fn guest_mode_comes_to_a_verdict() {
         let value = super::kvm().value;
-        let known = ["works: ", "refused: "];
+        let known = ["works (", "refused: "];
         assert!(known.iter().any(|k| value.starts_with(k)), "{value}");
     }
 }

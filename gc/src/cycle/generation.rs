@@ -1,8 +1,8 @@
 //! Whether the next collection is generational: it keeps the marks of the last one and looks only for what was made since
 //! (sticky mark bits: Demers et al., "Combining generational and conservative garbage collection", POPL 1990).
 //!
-//! It pays if what is new dies, or if what is old does not: else collections that keep marks find little, and what they
-//! keep takes memory for which everything has to be marked soon anyway.
+//! It pays if what is old does not die, and of what is new most, or, in a large heap, nothing either: else collections that keep
+//! marks find little, and what they keep takes memory for which everything has to be marked soon anyway.
 
 use crate::config::{self, Generational};
 use crate::kinds;
@@ -12,6 +12,8 @@ use crate::pacer;
 const SLACK: usize = 4 << 20;
 /// Marked bytes below which marking everything takes no time worth saving.
 const SMALL: usize = 16 << 20;
+/// Marked bytes from which on a heap in which nothing dies is not marked again and again.
+const LARGE: usize = pacer::VAIN_MOST;
 /// Bytes that a collection with the program stopped may find: some tenths of a millisecond.
 const SHORT: usize = 1 << 20;
 /// Collections that mark everything after an attempt at one that does not has not paid. Twice as many after the next attempt, and
@@ -43,7 +45,7 @@ pub(super) struct Generations {
     pause: u32,
     /// The last pause.
     patience: u32,
-    /// Few of the old objects die, and most of the new ones.
+    /// Few of the old objects die, and most of the new ones; or none at all.
     promising: bool,
 }
 
@@ -98,7 +100,8 @@ impl Generations {
         };
         let old = self.old / 100 * (100 - mortality);
         let survival = bytes.saturating_sub(old) * 100 / new.max(1);
-        self.promising = mortality < 20 && survival < 50 && bytes >= SMALL;
+        let grows = bytes >= LARGE && bytes > (self.old + new) / 64 * 63;
+        self.promising = mortality < 20 && (survival < 50 && bytes >= SMALL || grows);
     }
 
     /// An attempt was worth it or not.
@@ -120,7 +123,8 @@ impl Generations {
     pub fn keeps_marks(&self, written: usize) -> bool {
         // What was marked and is dead by now is found only when everything is marked: the sooner the more there was last time.
         let growth = match self.mortality {
-            0..10 => 60,
+            0..2 => 100,
+            2..10 => 60,
             m => (50 - (m / 2) as isize).max(10) as usize,
         };
         let grown = self.old > self.full + self.full / 100 * growth + SLACK;
@@ -194,8 +198,11 @@ mod tests {
         for (mortality, marked_bytes, pays) in [
             (Some(0), 104 * MB, true),
             (Some(45), 100 * MB, false),
-            (Some(0), 160 * MB, false),
+            (Some(0), 150 * MB, false),
             (None, 104 * MB, false),
+            // Of 100 MB and 60 new ones.
+            (Some(0), 159 * MB, true),
+            (Some(0), 157 * MB, false),
         ] {
             let mut g = marked();
             g.sampled(mortality, marked_bytes, 60 * MB);

@@ -215,7 +215,7 @@ impl<'a> Marker<'a> {
         };
         // Counted when it is scanned, but for what `target` counts.
         let mut bytes = 0;
-        loop {
+        'work: loop {
             while grey.ring.has_room() {
                 if grey.top.is_empty() {
                     if !self.stack.has_more() {
@@ -231,12 +231,12 @@ impl<'a> Marker<'a> {
                 }
                 grey.top = self.scan_special::<HOW>(grey.top, entry);
                 if self.tally.bytes + bytes >= most {
-                    break;
+                    break 'work;
                 }
             }
             if grey.ring.is_empty() {
                 grey.top = self.stack.next_packet(grey.top);
-                if grey.top.is_empty() || self.tally.bytes + bytes >= most {
+                if grey.top.is_empty() {
                     break;
                 }
                 continue;

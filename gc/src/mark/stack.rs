@@ -145,6 +145,7 @@ impl<'a> Stack<'a> {
 
     /// Puts a packet that the caller got on top of the stack, whose private packets are empty.
     pub fn adopt(&mut self, top: Top, p: *mut Packet) -> Top {
+        debug_assert!(top.is_empty());
         // SAFETY: the packet on top is this stack's own, and empty.
         unsafe { packet::put(top.packet()) };
         Top::of(p)

@@ -1,6 +1,6 @@
 //! `libdune.so`: preloaded (`dunegc run --engine kvm`), it takes the program into guest mode before `main`.
 
-use libdune::{Config, Dune};
+use libdune::{Choice, Config, Dune};
 
 /// For a collector in the same process, which finds it by name.
 #[unsafe(no_mangle)]
@@ -22,6 +22,7 @@ extern "C" fn start() {
     let config = Config {
         whole: true,
         threads: 1024,
+        engine: Choice::Kvm,
         ..Config::default()
     };
     if let Err(e) = Dune::enter(config) {

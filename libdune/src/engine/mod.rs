@@ -11,6 +11,8 @@
 //! - a vCPU is used by one thread at a time, and none is used after a fork in the child;
 //! - what page tables refer to was given before.
 
+pub mod any;
+pub mod kmod;
 pub mod kvm;
 pub mod mock;
 

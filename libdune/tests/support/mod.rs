@@ -15,7 +15,7 @@ pub fn inside(test: impl FnOnce(Dune)) {
 /// The same with a configuration.
 #[track_caller]
 pub fn inside_with(config: Config, test: impl FnOnce(Dune)) {
-    if let Err(e) = libdune::engine::kvm::Kvm::new() {
+    if let Err(e) = libdune::engine::any::AnyEngine::open(config.engine) {
         eprintln!("skipped: {e}");
         return;
     }
