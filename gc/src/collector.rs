@@ -18,7 +18,7 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// Asks for a collection beside the program. False if there can be none: the caller collects by itself.
 pub fn request() -> bool {
-    if STARTED.load(Relaxed) == 3 || kinds::has_procedures() {
+    if is_refused() || kinds::has_procedures() {
         return false;
     }
     if !config::get().background || !cycle::is_for_collector() || !ensure_started() {
@@ -44,6 +44,11 @@ pub fn is_ready() -> bool {
 /// No collection beside the program is asked for or under way.
 pub fn is_idle() -> bool {
     STATE.load(Relaxed) == IDLE
+}
+
+/// There is no such thread, and never will be.
+pub fn is_refused() -> bool {
+    STARTED.load(Relaxed) == 3
 }
 
 /// Waits until no collection is asked for or under way, or the time is over.

@@ -9,6 +9,7 @@ use crate::heap::find::{self, Slot};
 use crate::heap::{critical, runs};
 use crate::kind::{KINDS, Kind};
 use crate::mark::marker::{Marker, Tally};
+use crate::mark::rescan;
 use crate::mark::shared::Shared;
 use crate::raw::{self, Object};
 use crate::sys::lock::Lock;
@@ -77,6 +78,7 @@ pub(crate) fn after_mark(shared: &Shared, tally: &mut Tally) -> Option<()> {
             m.drain();
         });
         tally.add(&m.take_tally());
+        rescan::complete(shared, tally)?;
     }
     let mut ok = true;
     each_unmarked(asked, &mut |s| {

@@ -8,6 +8,7 @@ use crate::heap::block::REACHED;
 use crate::heap::{critical, find};
 use crate::kind::Kind;
 use crate::mark::marker::{Marker, Tally};
+use crate::mark::rescan;
 use crate::mark::shared::Shared;
 use crate::raw::{Finalizer, Order};
 use crate::sys::lock::{Lock, futex_wake};
@@ -320,6 +321,7 @@ fn find_due(shared: &Shared, tally: &mut Tally) -> Option<()> {
     }
     let mut m = Marker::new(shared, 0, true)?;
     keep_what_they_reach(t, &mut m)?;
+    rescan::complete(shared, tally)?;
     let new = t.due.len();
     for i in 0..t.work.len() {
         let object = t.work[i];
@@ -345,8 +347,8 @@ fn find_due(shared: &Shared, tally: &mut Tally) -> Option<()> {
         }
     }
     m.drain();
-    tally.bytes += m.tally.bytes;
-    tally.objects += m.tally.objects;
+    tally.add(&m.take_tally());
+    rescan::complete(shared, tally)?;
     PENDING.store((t.due.len() - t.first_due) as u32, Relaxed);
     Some(())
 }

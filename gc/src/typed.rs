@@ -198,6 +198,10 @@ pub(crate) fn scan_array(m: &mut Marker, base: usize, size: usize) {
     if element == 0 || element.checked_mul(count).is_none_or(|n| n > at - base) {
         return;
     }
+    if element % 8 != 0 {
+        // Descriptors are for words, which do not lie at the same places in every element.
+        return m.range(base, at);
+    }
     for i in 0..count {
         kinds::scan_part(m, base + i * element, element, descriptor);
     }

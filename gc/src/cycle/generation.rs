@@ -45,6 +45,8 @@ pub(super) struct Generations {
     pause: u32,
     /// The last pause.
     patience: u32,
+    /// The last collection of everything found a large heap in which nothing had died.
+    grew: bool,
     /// Few of the old objects die, and most of the new ones; or none at all.
     promising: bool,
 }
@@ -63,6 +65,7 @@ impl Generations {
             known: 0,
             pause: 0,
             patience: 0,
+            grew: false,
             promising: false,
         }
     }
@@ -100,8 +103,13 @@ impl Generations {
         };
         let old = self.old / 100 * (100 - mortality);
         let survival = bytes.saturating_sub(old) * 100 / new.max(1);
-        let grows = bytes >= LARGE && bytes > (self.old + new) / 64 * 63;
-        self.promising = mortality < 20 && (survival < 50 && bytes >= SMALL || grows);
+        let large = survival < 50 && bytes >= SMALL || self.grows(bytes, new);
+        self.promising = mortality < 20 && large;
+    }
+
+    /// Of a large heap and the `new` bytes made since the last collection nothing has died: all `bytes` were marked.
+    fn grows(&self, bytes: usize, new: usize) -> bool {
+        bytes >= LARGE && bytes > (self.old + new) / 64 * 63
     }
 
     /// An attempt was worth it or not.
@@ -123,8 +131,8 @@ impl Generations {
     pub fn keeps_marks(&self, written: usize) -> bool {
         // What was marked and is dead by now is found only when everything is marked: the sooner the more there was last time.
         let growth = match self.mortality {
-            0..2 => 100,
-            2..10 => 60,
+            _ if self.grew => (2 * config::get().growth as usize).min(100),
+            0..10 => 60,
             m => (50 - (m / 2) as isize).max(10) as usize,
         };
         let grown = self.old > self.full + self.full / 100 * growth + SLACK;
@@ -166,8 +174,10 @@ impl Generations {
             self.survival = bytes * 100 / new.max(1);
             self.old += bytes;
             self.fulls = 0;
-            self.judge(self.survival < 50 || self.mortality < 20);
+            let little = self.written + bytes < self.old / 2;
+            self.judge(self.survival < 50 || self.mortality < 20 && little);
         } else {
+            self.grew = self.grows(bytes, new);
             let before = self.old + new / 100 * self.survival.min(100);
             self.mortality = before.saturating_sub(bytes) * 100 / before.max(1);
             (self.full, self.old) = (bytes, bytes);

@@ -63,8 +63,14 @@ impl Cycle {
         pool::sweep();
         if watched {
             collector::start();
-            UNTIDY.store(true, Relaxed);
-            collector::ask();
+            if collector::is_ready() {
+                UNTIDY.store(true, Relaxed);
+                collector::ask();
+            } else {
+                self.tracked.release();
+                self.generations.stop_trying();
+                self.generations.forget();
+            }
         }
         account.end(live, &tally);
         if reason != Reason::Allocation {
@@ -88,6 +94,7 @@ impl Cycle {
         self.sample.note();
         self.generations.sampled(mortality, marked, pacer::since());
         let watched = self.generations.pays()
+            && !collector::is_refused()
             && Tracked::outlasts_collection()
             && self.tracked.begin().is_some();
         if !watched {

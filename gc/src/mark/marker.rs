@@ -230,7 +230,9 @@ impl<'a> Marker<'a> {
                     continue;
                 }
                 grey.top = self.scan_special::<HOW>(grey.top, entry);
-                if self.tally.bytes + bytes >= most {
+                self.tally.bytes += mem::take(&mut bytes);
+                grey.top = self.look_around(grey.top);
+                if self.tally.bytes >= most {
                     break 'work;
                 }
             }

@@ -44,8 +44,7 @@ pub fn complete(shared: &Shared, tally: &mut Tally) -> Option<()> {
                 _ => {}
             }
         }
-        tally.bytes += m.tally.bytes;
-        tally.objects += m.tally.objects;
+        tally.add(&m.take_tally());
     }
     Some(())
 }

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 /// Objects between prefetch and scan.
 const RING: usize = 16;
 
-/// The ring: addresses, and sizes in bytes, or 0 for what is not just words to be looked at.
+/// The ring: addresses, and sizes in bytes.
 pub struct Ring {
     addr: [MaybeUninit<usize>; RING],
     size: [MaybeUninit<usize>; RING],
