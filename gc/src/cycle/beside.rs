@@ -10,7 +10,7 @@
 //! after the reference was stored or lies on a page that was written since, which is scanned first.
 
 use super::account::Account;
-use super::phases::{finish_sweep, init_world, mark_phase, scope};
+use super::phases::{mark_phase, scope, set_out};
 use super::{Cycle, Reason, open_to_forks};
 use crate::collector;
 use crate::dirty::When;
@@ -24,7 +24,6 @@ use crate::pacer;
 use crate::raw::CollectError;
 use crate::sys::clock::now_ns;
 use crate::trace::{self, Event, Span};
-use crate::tracked::Tracked;
 use crate::world::StoppedWorld;
 use crate::zeal;
 
@@ -39,12 +38,7 @@ impl Cycle {
     /// Collects with the program running for most of the time.
     pub(super) fn run_beside(&mut self) -> Result<(), CollectError> {
         let reason = Reason::Allocation;
-        init_world()?;
-        trace::start();
-        let begun = now_ns();
-        let cycle = trace::span_at(Event::Cycle, begun);
-        hooks::event(hooks::Event::Begin, None);
-        finish_sweep();
+        let (begun, cycle) = set_out()?;
         let markers = pool::markers(pacer::live());
         pool::ensure_started(markers - 1);
         let arm = trace::span_at(Event::Arm, begun);
@@ -89,23 +83,14 @@ impl Cycle {
         marking::end();
         let all = self.generations.marked(tally.bytes as usize, since, keep);
         let live = self.begin_sweep(reason, &tally, all, born, true);
-        let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        self.resume(world);
-        let resumed = now_ns();
-        stop.end_at(threads, resumed);
-        account.stopped(stop_begin, resumed, stopping);
+        self.end_stop(world, stop, stop_begin, &mut account);
         zeal::boundary();
         hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep();
         heap::critical::with(sweep::finish);
         hooks::event(hooks::Event::SweepEnd, None);
         zeal::boundary();
-        if Tracked::outlasts_collection() && self.generations.usable() {
-            self.tracked.keep_full();
-        } else {
-            self.generations.forget();
-            self.tracked.release();
-        }
+        self.watch_on();
         account.end(live, &tally);
         hooks::event(hooks::Event::End, None);
         Ok(())
@@ -131,11 +116,7 @@ impl Cycle {
         if found.is_some() {
             marking::begin();
         }
-        let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        self.resume(world);
-        let resumed = now_ns();
-        stop.end_at(threads, resumed);
-        account.stopped(t, resumed, stopping);
+        self.end_stop(world, stop, t, account);
         found.ok_or(CollectError::NoMemory)
     }
 

@@ -39,8 +39,6 @@ pub(super) struct Generations {
     mortality: usize,
     /// Collections of everything since one that kept marks.
     fulls: u32,
-    /// Collections of everything.
-    known: u32,
     /// Collections of everything before the next attempt.
     pause: u32,
     /// The last pause.
@@ -62,7 +60,6 @@ impl Generations {
             survival: 0,
             mortality: 0,
             fulls: 0,
-            known: 0,
             pause: 0,
             patience: 0,
             grew: false,
@@ -182,7 +179,6 @@ impl Generations {
             self.mortality = before.saturating_sub(bytes) * 100 / before.max(1);
             (self.full, self.old) = (bytes, bytes);
             self.fulls += 1;
-            self.known += 1;
             self.pause = self.pause.saturating_sub(1);
         }
         self.usable = true;

@@ -2,7 +2,7 @@
 //! the sweep made after it, so that the next one can be generational.
 
 use super::account::Account;
-use super::phases::{finish_sweep, init_world, scope};
+use super::phases::{scope, set_out};
 use super::{Cycle, Reason};
 use crate::heap::{self, sweep};
 use crate::hooks;
@@ -18,12 +18,7 @@ impl Cycle {
     /// Collects with one stop.
     pub(super) fn run_held(&mut self) -> Result<(), CollectError> {
         let reason = Reason::Allocation;
-        init_world()?;
-        trace::start();
-        let begun = now_ns();
-        let cycle = trace::span_at(Event::Cycle, begun);
-        hooks::event(hooks::Event::Begin, None);
-        finish_sweep();
+        let (begun, cycle) = set_out()?;
         let arm = trace::span_at(Event::Arm, begun);
         let watched = self.tracked.is_watching();
         let armed = Tracked::outlasts_collection()
@@ -75,21 +70,12 @@ impl Cycle {
             .generations
             .marked(tally.bytes as usize, pacer::since(), keep);
         let live = self.begin_sweep(reason, &tally, all, 0, true);
-        let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        self.resume(world);
-        let resumed = now_ns();
-        stop.end_at(threads, resumed);
-        account.stopped(stop_begin, resumed, stopping);
+        self.end_stop(world, stop, stop_begin, &mut account);
         hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep();
         heap::critical::with(sweep::finish);
         hooks::event(hooks::Event::SweepEnd, None);
-        if self.generations.usable() {
-            self.tracked.keep_full();
-        } else {
-            self.generations.forget();
-            self.tracked.release();
-        }
+        self.watch_on();
         account.end(live, &tally);
         hooks::event(hooks::Event::End, None);
         Ok(())

@@ -1,5 +1,6 @@
 //! What collections with and without the program running beside share.
 
+use super::account::Account;
 use super::{Cycle, Reason};
 use crate::collector;
 use crate::config;
@@ -13,8 +14,10 @@ use crate::mark::shared::{Scope, Work, shared};
 use crate::mark::{pool, rescan};
 use crate::pacer;
 use crate::raw::CollectError;
+use crate::sys::clock::now_ns;
 use crate::toggle;
-use crate::trace::{self, Event, Point};
+use crate::trace::{self, Event, Point, Span};
+use crate::tracked::Tracked;
 use crate::world::{self, StopError, StoppedWorld};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -37,7 +40,7 @@ pub(super) fn init_world() -> Result<(), CollectError> {
 }
 
 /// Ends the last collection's sweep.
-pub(super) fn finish_sweep() {
+fn finish_sweep() {
     let _sweep = trace::span(Event::Sweep);
     heap::critical::with(sweep::finish);
 }
@@ -72,6 +75,17 @@ pub(super) fn mark_phase(scope: Scope, work: Work, markers: usize) -> Option<Tal
     };
     rescan::complete(s, &mut tally)?;
     Some(tally)
+}
+
+/// A collection begins: when, and its span. The last one's sweep is over then.
+pub(super) fn set_out() -> Result<(u64, Span), CollectError> {
+    init_world()?;
+    trace::start();
+    let begun = now_ns();
+    let cycle = trace::span_at(Event::Cycle, begun);
+    hooks::event(hooks::Event::Begin, None);
+    finish_sweep();
+    Ok((begun, cycle))
 }
 
 impl Cycle {
@@ -216,6 +230,31 @@ impl Cycle {
         hooks::event(hooks::Event::BeforeResume, Some(&world));
         drop(world);
         hooks::event(hooks::Event::Resumed, None);
+    }
+
+    /// Lets the world go on that was stopped from `begun` on.
+    pub(super) fn end_stop(
+        &self,
+        world: StoppedWorld,
+        stop: Span,
+        begun: u64,
+        account: &mut Account,
+    ) {
+        let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
+        self.resume(world);
+        let resumed = now_ns();
+        stop.end_at(threads, resumed);
+        account.stopped(begun, resumed, stopping);
+    }
+
+    /// After the sweep: the next collection may keep the marks, or what was watched is not any more.
+    pub(super) fn watch_on(&mut self) {
+        if Tracked::outlasts_collection() && self.generations.usable() {
+            self.tracked.keep_full();
+        } else {
+            self.generations.forget();
+            self.tracked.release();
+        }
     }
 
     /// With the world stopped and everything reachable marked: what is not is swept from here on. The marks stay if a collection

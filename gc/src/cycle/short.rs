@@ -2,7 +2,7 @@
 //! written since for what is new.
 
 use super::account::Account;
-use super::phases::{finish_sweep, init_world, scope};
+use super::phases::{scope, set_out};
 use super::{Cycle, Reason};
 use crate::heap::sweep;
 use crate::hooks;
@@ -20,12 +20,7 @@ impl Cycle {
     #[inline(always)]
     pub(super) fn run_short(&mut self) -> Result<(), CollectError> {
         let reason = Reason::Allocation;
-        init_world()?;
-        trace::start();
-        let begun = now_ns();
-        let cycle = trace::span_at(Event::Cycle, begun);
-        hooks::event(hooks::Event::Begin, None);
-        finish_sweep();
+        let (begun, cycle) = set_out()?;
         let markers =
             pool::markers(pacer::live()).min(1 + self.generations.expected(true) / PER_MARKER);
         pool::ensure_started(markers - 1);
@@ -55,11 +50,7 @@ impl Cycle {
             .generations
             .marked(tally.bytes as usize, pacer::since(), true);
         let live = self.begin_sweep(reason, &tally, all, 0, true);
-        let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        self.resume(world);
-        let resumed = now_ns();
-        stop.end_at(threads, resumed);
-        account.stopped(stop_begin, resumed, stopping);
+        self.end_stop(world, stop, stop_begin, &mut account);
         hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep();
         account.end(live, &tally);

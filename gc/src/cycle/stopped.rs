@@ -4,7 +4,7 @@
 //! parallel; weak links and finalizers; begin the sweep; resume; sweep in the background and on demand.
 
 use super::account::Account;
-use super::phases::{finish_sweep, init_world, kinds, scope};
+use super::phases::{init_world, kinds, scope, set_out};
 use super::{Cycle, Reason, UNTIDY};
 use crate::collector;
 use crate::config;
@@ -23,12 +23,7 @@ use core::sync::atomic::Ordering::Relaxed;
 impl Cycle {
     /// Collects everything that is unreachable.
     pub(super) fn run(&mut self, reason: Reason) -> Result<(), CollectError> {
-        init_world()?;
-        trace::start();
-        let begun = now_ns();
-        let cycle = trace::span_at(Event::Cycle, begun);
-        hooks::event(hooks::Event::Begin, None);
-        finish_sweep();
+        let (begun, cycle) = set_out()?;
         let markers = pool::markers(pacer::live());
         pool::ensure_started(markers - 1);
         let mut account = Account::begin(cycle, reason, begun, sweep::progress(), markers);
@@ -54,11 +49,7 @@ impl Cycle {
             .generations
             .marked(tally.bytes as usize, pacer::since(), false);
         let live = self.begin_sweep(reason, &tally, all, 0, watched);
-        let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        self.resume(world);
-        let resumed = now_ns();
-        stop.end_at(threads, resumed);
-        account.stopped(stop_begin, resumed, stopping);
+        self.end_stop(world, stop, stop_begin, &mut account);
         hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep();
         if watched {
