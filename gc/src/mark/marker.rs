@@ -458,3 +458,70 @@ impl Drop for Marker<'_> {
         self.stack.end(self.top);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::{self, alloc};
+    use crate::kind::Kind;
+    use crate::mark::rescan;
+    use crate::mark::shared::{Scope, Work, shared};
+
+    const CELLS: usize = 7000;
+
+    fn object(kind: Kind, size: usize) -> *mut usize {
+        let p = alloc::alloc(kind, size, true);
+        assert!(!p.is_null());
+        p.cast()
+    }
+
+    fn is_marked(addr: usize) -> bool {
+        let s = find::slot(addr).expect("an object");
+        s.block.mark(s.index).load(Relaxed) != 0
+    }
+
+    /// A marker whose task is done after the first piece of a large object leaves all of its work to the others.
+    #[test]
+    fn one_that_helps_loses_nothing() {
+        heap::init();
+        let kinds = 1 << Kind::Scan.bit() | 1 << Kind::Atomic.bit();
+        let scope = Scope {
+            traced: kinds,
+            explicit: 0,
+            tagged: false,
+        };
+        let large = object(Kind::Scan, (CELLS + 1) * 8);
+        let leaves: [usize; CELLS] = core::array::from_fn(|i| {
+            let (cell, leaf) = (object(Kind::Scan, 16), object(Kind::Atomic, 16));
+            // SAFETY: both objects are this test's own, and large enough.
+            unsafe {
+                cell.write(leaf as usize);
+                large.add(1 + i).write(cell as usize);
+            }
+            leaf as usize
+        });
+        // What is not scanned counts when it is marked: the task is done before anything plain is scanned.
+        // SAFETY: the first word of the large object.
+        unsafe { large.write(object(Kind::Atomic, 16) as usize) };
+        let s = shared();
+        let nothing = Work {
+            roots: &[],
+            written: &[],
+            explicit_objects: false,
+        };
+        s.begin(scope, nothing, 1);
+        let mut m = Marker::new(s, usize::MAX, true).expect("memory");
+        m.word(large as usize);
+        m.help(1);
+        assert!(!leaves.iter().all(|&l| is_marked(l)), "help does not stop");
+        drop(m);
+        let mut rest = Marker::new(s, usize::MAX, true).expect("memory");
+        while let Some(packet) = s.left().pop() {
+            rest.adopt(packet);
+            rest.drain();
+        }
+        let lost = leaves.iter().filter(|&&l| !is_marked(l)).count();
+        assert_eq!(lost, 0, "{lost} of {CELLS} were not reached");
+        rescan::clear_marks();
+    }
+}
