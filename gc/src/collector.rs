@@ -46,6 +46,11 @@ pub fn is_idle() -> bool {
     STATE.load(Relaxed) == IDLE
 }
 
+/// The thread is being started.
+pub fn is_starting() -> bool {
+    STARTED.load(Relaxed) == 1
+}
+
 /// There is no such thread, and never will be.
 pub fn is_refused() -> bool {
     STARTED.load(Relaxed) == 3

@@ -19,7 +19,7 @@ use crate::mark::shared::shared;
 use crate::mark::{pool, rescan};
 use crate::pacer;
 use crate::raw::CollectError;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{Guard, Lock};
 use crate::sys::scratch::ScratchVec;
 use crate::tracked::Tracked;
 use crate::world;
@@ -150,7 +150,7 @@ fn with_cycle<R>(
     let mut c = match (CYCLE.try_lock(), only_if_free) {
         (Some(c), _) => c,
         (None, true) => return Err(CollectError::Busy),
-        (None, false) => CYCLE.lock(),
+        (None, false) => lock_unless_starting().ok_or(CollectError::Busy)?,
     };
     let _changing = CHANGING.lock();
     HOLDER.store(me, Relaxed);
@@ -159,6 +159,22 @@ fn with_cycle<R>(
     GENERATIONAL.store(c.generations.pays(), Relaxed);
     HOLDER.store(0, Relaxed);
     r
+}
+
+/// Waits for the lock. While the collector's thread starts, whoever starts it waits with the lock held; if the new thread allocates
+/// before it is there, and memory is exhausted, it must go without a collection: `None`.
+fn lock_unless_starting() -> Option<Guard<'static, Cycle>> {
+    const LOOKS: u32 = 10_000;
+    for _ in 0..LOOKS {
+        if !collector::is_starting() {
+            return Some(CYCLE.lock());
+        }
+        if let Some(c) = CYCLE.try_lock() {
+            return Some(c);
+        }
+        collector::nap(100_000);
+    }
+    None
 }
 
 /// See `crate::raw::for_each_unreachable`.

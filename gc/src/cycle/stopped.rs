@@ -44,7 +44,7 @@ impl Cycle {
             self.resume(world);
             return Err(CollectError::NoMemory);
         };
-        let watched = self.learn(tally.bytes as usize);
+        let watched = self.learn(reason, tally.bytes as usize);
         let all = self
             .generations
             .marked(tally.bytes as usize, pacer::since(), false);
@@ -77,14 +77,16 @@ impl Cycle {
 
     /// With the world stopped and all `marked` bytes marked: finds out whether generational collections will pay. If so, the heap is
     /// watched from here on.
-    fn learn(&mut self, marked: usize) -> bool {
+    fn learn(&mut self, reason: Reason, marked: usize) -> bool {
         if config::get().concurrent || !config::get().background {
             return false;
         }
         let mortality = self.sample.mortality();
         self.sample.note();
         self.generations.sampled(mortality, marked, pacer::since());
+        // Where memory is exhausted there is none for another thread.
         let watched = self.generations.pays()
+            && reason != Reason::Exhausted
             && !collector::is_refused()
             && Tracked::outlasts_collection()
             && self.tracked.begin().is_some();
