@@ -303,25 +303,28 @@ fn not_dropped_while_in_use() {
 #[test]
 fn not_dropped_while_guarded() {
     let _alone = alone();
-    static GONE: AtomicBool = AtomicBool::new(false);
+    static GONE: [AtomicBool; 10] = [const { AtomicBool::new(false) }; 10];
     static FORGOTTEN: AtomicBool = AtomicBool::new(false);
-    elsewhere(|| {
-        let buffer = make(&GONE);
-        let guard = buffer.guard();
-        for _ in 0..3 {
-            collect();
-        }
-        assert!(!GONE.load(SeqCst));
-        assert_eq!(guard.bytes.len(), 10_000);
-    });
+    for gone in &GONE {
+        elsewhere(|| {
+            let buffer = make(gone);
+            let guard = buffer.guard();
+            for _ in 0..3 {
+                collect();
+            }
+            assert!(!gone.load(SeqCst));
+            assert_eq!(guard.bytes.len(), 10_000);
+        });
+    }
     elsewhere(|| {
         let buffer = Box::leak(Box::new(make(&FORGOTTEN)));
         let bytes: &[u8] = &Box::leak(Box::new(buffer.guard())).bytes;
         collect();
         assert_eq!(bytes.iter().map(|b| u64::from(*b)).sum::<u64>(), 10_000);
     });
-    collect_until(|| GONE.load(SeqCst));
-    assert!(GONE.load(SeqCst));
+    // A stale word may hold one of them.
+    collect_until(|| GONE.iter().filter(|g| g.load(SeqCst)).count() >= 5);
+    assert!(GONE.iter().filter(|g| g.load(SeqCst)).count() >= 5);
     assert!(!FORGOTTEN.load(SeqCst), "a forgotten guard holds its value");
 }
 

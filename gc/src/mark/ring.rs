@@ -6,7 +6,8 @@ use core::mem::MaybeUninit;
 /// Objects between prefetch and scan.
 const RING: usize = 16;
 
-/// The ring: addresses, and sizes in bytes.
+/// The ring: addresses, and sizes in bytes. It lies on the stack, where the next collection may find what this one leaves there: the
+/// addresses are inverted, and so are no pointers.
 pub struct Ring {
     addr: [MaybeUninit<usize>; RING],
     size: [MaybeUninit<usize>; RING],
@@ -59,7 +60,7 @@ impl Ring {
     pub fn put(&mut self, addr: usize, size: usize) {
         // SAFETY: prefetching has no effect that a program can see, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(addr as *const i8) };
-        self.addr[self.end % RING].write(addr);
+        self.addr[self.end % RING].write(!addr);
         self.size[self.end % RING].write(size);
         self.end += 1;
     }
@@ -73,6 +74,6 @@ impl Ring {
         let i = self.first % RING;
         self.first += 1;
         // SAFETY: by this function's contract `put` has written them.
-        unsafe { (self.addr[i].assume_init(), self.size[i].assume_init()) }
+        unsafe { (!self.addr[i].assume_init(), self.size[i].assume_init()) }
     }
 }
