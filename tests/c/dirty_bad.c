@@ -1,6 +1,7 @@
 /* dirty_bad CASE: what a program can do to the source of written pages, before the first collection or in the middle of many. Its own memory and
  * descriptors stay as they are. Prints the number of collections. */
 #include "check.h"
+#include "node.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -14,29 +15,11 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-extern void *GC_malloc(size_t) __attribute__((weak));
 extern unsigned long GC_get_gc_no(void) __attribute__((weak));
 
 enum { OLD = 100000, PAGEMAP_SCAN = 0xc0606610 };
 
-struct node {
-    struct node *next, *young;
-    uintptr_t check, unused;
-};
-
-static struct node *list;
 static volatile int stop;
-
-static uintptr_t check_of(const struct node *n) { return ~(uintptr_t)n * 0x9e3779b97f4a7c15u; }
-
-static struct node *node_new(struct node *next)
-{
-    struct node *n = GC_malloc(sizeof *n);
-    CHECK(n);
-    n->next = next;
-    n->check = check_of(n);
-    return n;
-}
 
 static void walk(void)
 {

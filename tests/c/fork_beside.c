@@ -1,34 +1,16 @@
 /* fork_beside SECONDS: forks while a large graph is being marked beside the program; the child has all of it and can collect. Prints the
  * forks. */
 #include "check.h"
+#include "node.h"
 #include <pthread.h>
 #include <sys/wait.h>
 #include <time.h>
 
-extern void *GC_malloc(size_t) __attribute__((weak));
 extern void GC_gcollect(void) __attribute__((weak));
 
 enum { NODES = 300000 };
 
-struct node {
-    struct node *next;
-    uintptr_t check;
-    struct node *young, *unused;
-};
-
-static struct node *list;
 static volatile int stop;
-
-static uintptr_t check_of(const struct node *n) { return ~(uintptr_t)n * 0x9e3779b97f4a7c15u; }
-
-static struct node *node_new(struct node *next)
-{
-    struct node *n = GC_malloc(sizeof *n);
-    CHECK(n);
-    n->next = next;
-    n->check = check_of(n);
-    return n;
-}
 
 static void verify(void)
 {

@@ -62,6 +62,8 @@ fn the_command_runs_programs_in_guest_mode() {
         return;
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // The collector's library is found as without guest mode.
+    let collector = dunegc_tests::library();
     let command = |args: &[&str]| {
         let own = [
             "run",
@@ -74,7 +76,10 @@ fn the_command_runs_programs_in_guest_mode() {
             "kvm",
         ];
         let run = Run::new(&cargo).args(own).arg("--lib").arg(&library);
-        run.args(args).dir(workspace()).output()
+        run.env("DUNEGC_LIB", &collector)
+            .args(args)
+            .dir(workspace())
+            .output()
     };
     let outcome = command(&[
         "--env",
@@ -96,27 +101,8 @@ fn the_command_runs_programs_in_guest_mode() {
         ("native\n", ""),
         "{outcome}"
     );
-    // With the collector: its library is found as without guest mode.
-    let collector = dunegc_tests::library();
-    let program = [
-        "run",
-        "--quiet",
-        "--package",
-        "dunegc-cli",
-        "--",
-        "run",
-        "--engine",
-        "kvm",
-    ];
-    let outcome = Run::new(&cargo)
-        .args(program)
-        .env("DUNEGC_LIB", &collector)
-        .env("DUNE", "stats")
-        .arg("--lib")
-        .arg(&library)
-        .args(["--stats", "--", "perl", "-e", "print 6 * 7"])
-        .dir(workspace())
-        .output();
+    let print = ["--", "perl", "-e", "print 6 * 7"];
+    let outcome = command(&[&["--env", "DUNE=stats", "--stats"], &print[..]].concat());
     assert_eq!(outcome.stdout, "42", "{outcome}");
     assert!(
         outcome.stderr.contains("dune: inside at the end")
