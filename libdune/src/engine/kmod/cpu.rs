@@ -8,16 +8,7 @@ use crate::engine::{Cpu, Exit, Start};
 use crate::error::Error;
 use crate::sys;
 use core::arch::asm;
-use core::mem::{align_of, offset_of, size_of};
 use dune_sys as abi;
-
-const _: () = assert!(
-    size_of::<abi::Regs>() == size_of::<Registers>()
-        && align_of::<abi::Regs>() == align_of::<Registers>()
-        && offset_of!(abi::Regs, rsp) == offset_of!(Registers, rsp)
-        && offset_of!(abi::Regs, r15) == offset_of!(Registers, r15)
-        && offset_of!(abi::Regs, rflags) == offset_of!(Registers, rflags)
-);
 
 /// A vCPU of /dev/dune.
 pub struct KmodCpu {
@@ -119,14 +110,12 @@ impl Cpu for KmodCpu {
     }
 
     fn registers(&self) -> &Registers {
-        // SAFETY: the same eighteen words in the same order, asserted above.
-        unsafe { &*(&raw const self.run.regs).cast::<Registers>() }
+        &self.run.regs
     }
 
     fn registers_mut(&mut self) -> &mut Registers {
         self.run.set |= abi::SET_REGS;
-        // SAFETY: the same eighteen words in the same order, asserted above.
-        unsafe { &mut *(&raw mut self.run.regs).cast::<Registers>() }
+        &mut self.run.regs
     }
 
     fn fault_address(&mut self) -> Result<u64, Error> {
