@@ -94,12 +94,15 @@ fn build_anew(
     let fresh = scratch("cc");
     let made = fresh.join("out");
     // The compiler may not object to what the programs do wrong on purpose. Frame pointers and no inlining of allocation calls: what a test says it does, happens.
+    // Functions are looked up when the program starts: at its first call the dynamic linker would save registers on the stack, with
+    // whatever addresses are left in them, and a collection then finds what the program has forgotten.
     let common = [
         "-O1",
         "-g",
         "-Wall",
         "-Wextra",
         "-Werror",
+        "-Wl,-z,now",
         "-Wno-alloc-size-larger-than",
         "-Wno-use-after-free",
         "-Wno-free-nonheap-object",

@@ -82,8 +82,10 @@ pub fn build_file(source: &Path, flags: &[&str]) -> PathBuf {
     } else {
         "gcc"
     };
+    // Functions are looked up when the program starts: at its first call the dynamic linker would save registers on the stack, with
+    // whatever addresses are left in them, and a collection then finds what the program has forgotten.
     let run = Command::new(compiler)
-        .args(["-Wall", "-Wextra", "-Werror", "-g", "-I"])
+        .args(["-Wall", "-Wextra", "-Werror", "-Wl,-z,now", "-g", "-I"])
         .arg(crate_dir().join("include"))
         .arg(source)
         .arg("-o")

@@ -22,7 +22,7 @@ use crate::raw::CollectError;
 use crate::sys::lock::{Guard, Lock};
 use crate::sys::scratch::ScratchVec;
 use crate::tracked::Tracked;
-use crate::world;
+use crate::world::{self, Registers};
 use crate::zeal;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -61,6 +61,8 @@ pub(crate) struct Cycle {
     /// There may be marks of the last collection.
     marks_left: bool,
     failures: u32,
+    /// Of whoever collects, at the last moment before: what its stack holds below was left there by the collector.
+    caller: Registers,
 }
 
 static CYCLE: Lock<Cycle> = Lock::new(Cycle {
@@ -71,6 +73,7 @@ static CYCLE: Lock<Cycle> = Lock::new(Cycle {
     unswept: ScratchVec::new(),
     marks_left: true,
     failures: 0,
+    caller: Registers::NONE,
 });
 /// Held by a collection, but for the time in which it marks beside the program, and by who forks: what a child would inherit may be in the
 /// middle of a change. Taken behind [`CYCLE`].
@@ -154,7 +157,10 @@ fn with_cycle<R>(
     };
     let _changing = CHANGING.lock();
     HOLDER.store(me, Relaxed);
-    let r = f(&mut c);
+    let r = world::with_spilled_registers(|regs| {
+        c.caller = *regs;
+        f(&mut c)
+    });
     IS_SHORT.store(c.generations.is_short(), Relaxed);
     GENERATIONAL.store(c.generations.pays(), Relaxed);
     HOLDER.store(0, Relaxed);

@@ -105,7 +105,7 @@ impl Cycle {
     #[inline(always)]
     pub(super) fn stop_as_is(&mut self) -> Result<StoppedWorld, CollectError> {
         hooks::event(hooks::Event::BeforeStop, None);
-        match world::stop() {
+        match world::stop_before(&self.caller) {
             Ok(w) => {
                 hooks::event(hooks::Event::Stopped, Some(&w));
                 self.failures = 0;

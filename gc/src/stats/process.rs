@@ -59,14 +59,18 @@ mod tests {
         assert_eq!(field(b"", b"VmRSS:"), None);
     }
 
+    /// Other tests of this process take and give back memory meanwhile: one attempt of ten must be undisturbed.
     #[test]
     fn this_process() {
-        let before = memory().rss.unwrap();
-        let touched = std::vec![1_u8; 64 << 20];
-        let m = memory();
-        assert!(m.rss.unwrap() >= before + (60 << 20), "{before} {m:?}");
-        assert!(m.peak.unwrap() >= m.rss.unwrap() - (1 << 20));
-        drop(touched);
-        assert!(peak_from_usage().unwrap() >= before);
+        let grows = |_| {
+            let before = memory().rss.unwrap();
+            let touched = std::vec![1_u8; 64 << 20];
+            let m = memory();
+            assert!(m.peak.unwrap() >= 60 << 20, "{m:?}");
+            drop(touched);
+            let (rss, peak) = (m.rss.unwrap(), peak_from_usage().unwrap());
+            rss >= before + (60 << 20) && peak >= before && m.peak.unwrap() >= rss - (1 << 20)
+        };
+        assert!((0..10).any(grows), "{:?}", memory());
     }
 }

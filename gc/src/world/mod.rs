@@ -3,7 +3,7 @@
 //! Every thread that the kernel lists in /proc/self/task is sent a real-time signal and waits in the handler, so a thread
 //! that never allocated, or that libc does not know, is stopped too.
 //!
-//! *You must:* call [`init`] once; keep the function that called [`stop`] alive until the roots have been read (its
+//! *You must:* call [`init`] once; keep the function that called [`stop`] (or whose registers [`stop_before`] was given) alive until the roots have been read (its
 //! frame and its callers' hold the calling thread's pointers); touch [`CriticalFlags`] as described there.
 //! *We guarantee:* between [`stop`] and [`resume`](StoppedWorld::resume) no thread of the process executes user code, other
 //! than the caller and threads that called [`exempt_self`]; none is stopped with `depth != 0`; every signal is blocked in
@@ -30,7 +30,7 @@ pub use flags::{CriticalFlags, note_stack_bounds};
 pub use handler::park_self;
 pub use spill::{Registers, with_spilled_registers};
 pub use state::{StoppedThread, after_fork_child, after_fork_parent, before_fork, with_lock};
-pub use stop::{StoppedWorld, stop, stop_within};
+pub use stop::{StoppedWorld, stop, stop_before, stop_within};
 
 use crate::sys::signal;
 use core::sync::atomic::Ordering::*;

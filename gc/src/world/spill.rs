@@ -13,6 +13,14 @@ pub struct Registers {
     pub sp: usize,
 }
 
+impl Registers {
+    /// Of no thread.
+    pub const NONE: Registers = Registers {
+        saved: [0; 6],
+        sp: 0,
+    };
+}
+
 /// Pushes the preserved registers and calls `f(data, registers)`.
 #[unsafe(naked)]
 extern "C" fn spill_and_call(data: *mut c_void, f: extern "C" fn(*mut c_void, *const Registers)) {

@@ -23,14 +23,24 @@ pub struct StoppedWorld {
 /// Stops every other thread, within the configured time.
 #[inline(always)]
 pub fn stop() -> Result<StoppedWorld, StopError> {
-    stop_within(u64::from(STATE.timeout_ms.load(Relaxed)) * 1_000_000)
+    stop_within(timeout_ns())
+}
+
+/// As [`stop`], but of the caller's own stack only what lies at `regs.sp` and above counts, with these registers: what is below was
+/// called later and holds no pointers of its own. `regs` are from [`with_spilled_registers`] around this call.
+pub fn stop_before(regs: &Registers) -> Result<StoppedWorld, StopError> {
+    stop_from(regs, timeout_ns())
+}
+
+fn timeout_ns() -> u64 {
+    u64::from(STATE.timeout_ms.load(Relaxed)) * 1_000_000
 }
 
 /// Stops every other thread, within `timeout_ns` nanoseconds.
 #[inline(always)]
 pub fn stop_within(timeout_ns: u64) -> Result<StoppedWorld, StopError> {
     // Inlined into the caller, so that the registers are the caller's.
-    with_spilled_registers(|regs| stop_with(regs, timeout_ns))
+    with_spilled_registers(|regs| stop_from(regs, timeout_ns))
 }
 
 /// Memory of a stop, guarded by the world lock. Stable until the next stop.
@@ -44,13 +54,10 @@ struct Guarded(core::cell::UnsafeCell<Scratch>);
 unsafe impl Sync for Guarded {}
 static SCRATCH: Guarded = Guarded(core::cell::UnsafeCell::new(Scratch {
     threads: ScratchVec::new(),
-    own: Registers {
-        saved: [0; 6],
-        sp: 0,
-    },
+    own: Registers::NONE,
 }));
 
-fn stop_with(regs: &Registers, timeout_ns: u64) -> Result<StoppedWorld, StopError> {
+fn stop_from(regs: &Registers, timeout_ns: u64) -> Result<StoppedWorld, StopError> {
     if STATE.signal.load(Acquire) == 0 {
         return Err(StopError::NotInitialised);
     }
