@@ -61,9 +61,9 @@ fn trigger() -> usize {
     if t != 0 { t } else { room() }
 }
 
-/// `DUNEGC_MIN_HEAP`, or less: in a small heap a quarter of what is reachable, but not less than [`save_memory`] says.
+/// `DUNEGC_MIN_HEAP`, or less: in a small heap an eighth of what is reachable, but not less than [`save_memory`] says.
 fn room() -> usize {
-    let small = (LIVE.load(Relaxed) / 4).max(LEAST.load(Relaxed));
+    let small = (LIVE.load(Relaxed) / 8).max(LEAST.load(Relaxed));
     config::get().min_heap.min(small)
 }
 
@@ -200,7 +200,7 @@ fn next() {
     // A heap that only grows is collected more rarely: memory is what the program keeps there.
     let growth = match c.growth as usize {
         g if GENERATIONAL.load(Relaxed) => g / 4,
-        g if VAIN.load(Relaxed) && live < VAIN_MOST => g + g / 2,
+        g if VAIN.load(Relaxed) && live < VAIN_MOST => g + g / 5,
         g => g,
     };
     let mut t = (weight / 100).saturating_mul(growth) + room();

@@ -162,7 +162,7 @@ impl Config {
         markers: None,
         signal: None,
         min_heap: 8 << 20,
-        growth: 50,
+        growth: 62,
         decay_ms: Some(100),
         stop_timeout_ms: 1000,
         huge_pages: HugePages::Auto,

@@ -157,7 +157,7 @@ pub static OPTIONS: &[Opt] = &[
         "DUNEGC_GROWTH",
         "Growth between collections, in percent of the live bytes",
         "a percentage from 1 to 10000",
-        "50",
+        "62",
         LATE,
         |c, t, a| parse::integer(t, (*GROWTH.start()).into(), (*GROWTH.end()).into())? as u32,
         |c| GROWTH.contains(&c.growth),

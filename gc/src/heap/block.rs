@@ -116,6 +116,10 @@ impl Info {
     }
 }
 
+/// Only the smallest class has objects there: a jump that is hardly ever taken costs the marker less than computing both addresses.
+#[cold]
+fn rest() {}
+
 /// Words that are touched only by remote frees and by collections.
 #[repr(C)]
 pub struct SideGroup {
@@ -221,11 +225,13 @@ impl Block {
     /// As for [`Self::info_from`]; `index < GROUPS * 64`.
     #[inline(always)]
     pub unsafe fn mark_from(self, infos: usize, index: usize) -> &'static AtomicU8 {
-        let distance = table::MARK - table::INFO;
-        // SAFETY: as in `mark`.
-        unsafe {
-            &*((infos + self.0 as usize * table::MARK_SIZE + index + distance) as *const AtomicU8)
+        let mut at = infos + self.0 as usize * table::MARK_SIZE + index;
+        if index >= table::MARK_SIZE {
+            rest();
+            at += table::MARK_REST - table::MARK - table::MARK_SIZE;
         }
+        // SAFETY: as in `mark`.
+        unsafe { &*((at + (table::MARK - table::INFO)) as *const AtomicU8) }
     }
 
     /// Its info word.

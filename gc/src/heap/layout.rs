@@ -25,10 +25,11 @@ pub mod table {
     pub const INFO: usize = HEAP_SPAN;
     /// Bytes per block in [`INFO`].
     pub const INFO_SIZE: usize = 8;
-    /// Mark bytes, one per object. Not further behind [`INFO`] than the displacement of an instruction reaches, for the marker.
+    /// Mark bytes, one per object, of the first half of the objects that a block can hold: all of them in every class but the smallest. Not further behind
+    /// [`INFO`] than the displacement of an instruction reaches, for the marker.
     pub const MARK: usize = INFO + MAX_BLOCKS * INFO_SIZE;
-    /// Bytes per block in [`MARK`].
-    pub const MARK_SIZE: usize = GROUPS * 64;
+    /// Bytes per block in [`MARK`] and in [`MARK_REST`].
+    pub const MARK_SIZE: usize = GROUPS * 64 / 2;
     /// `BlockHead`, 64 bytes.
     pub const HEAD: usize = MARK + MAX_BLOCKS * MARK_SIZE;
     /// Bytes per block in [`HEAD`].
@@ -49,8 +50,10 @@ pub mod table {
     pub const TAG: usize = SUSPECT + MAX_BLOCKS * SUSPECT_SIZE;
     /// Bytes per block in [`TAG`].
     pub const TAG_SIZE: usize = GROUPS * 64 * 4;
+    /// Mark bytes of the other half: only blocks of the smallest class touch this table.
+    pub const MARK_REST: usize = TAG + MAX_BLOCKS * TAG_SIZE;
     /// End of the slice.
-    pub const END: usize = TAG + MAX_BLOCKS * TAG_SIZE;
+    pub const END: usize = MARK_REST + MAX_BLOCKS * MARK_SIZE;
 
     const _: () = assert!(MARK - INFO <= i32::MAX as usize);
 }

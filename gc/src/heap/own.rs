@@ -23,10 +23,11 @@ pub fn add(addr: usize, len: usize) {
 }
 
 /// Tables of the heap: where they start, and bytes per block.
-const TABLES: [(usize, usize); 7] = [
+const TABLES: [(usize, usize); 8] = [
     (table::INFO, table::INFO_SIZE),
     (table::HEAD, table::HEAD_SIZE),
     (table::MARK, table::MARK_SIZE),
+    (table::MARK_REST, table::MARK_SIZE),
     (table::FREE, table::FREE_SIZE),
     (table::SIDE, table::SIDE_SIZE),
     (table::SUSPECT, table::SUSPECT_SIZE),

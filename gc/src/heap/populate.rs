@@ -13,8 +13,8 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Blocks of a huge page.
 pub const HUGE_BLOCKS: usize = (2 << 20) / BLOCK;
-/// Blocks in use from which this pays: 32 MiB.
-pub const FROM: usize = 512;
+/// Blocks in use from which this pays: 8 MiB.
+pub const FROM: usize = 128;
 /// Zeroing a huge page that is at hand takes 100 to 300 microseconds.
 const SLOW_NS: u64 = 1_000_000;
 /// Most huge pages that are not asked for after a slow one.

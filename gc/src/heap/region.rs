@@ -143,6 +143,7 @@ impl Region {
         let all = [
             (table::HEAD, table::HEAD_SIZE, true),
             (table::MARK, table::MARK_SIZE, true),
+            (table::MARK_REST, table::MARK_SIZE, true),
             (table::FREE, table::FREE_SIZE, true),
             (table::SIDE, table::SIDE_SIZE, true),
             (table::SUSPECT, table::SUSPECT_SIZE, self.options.suspects),
@@ -164,10 +165,12 @@ impl Region {
     /// Marks are looked up all over a large heap: huge pages for their table.
     fn advise(&self, first: usize, count: usize) {
         if self.options.huge && first + count >= HUGE_FROM {
-            mem::advise_huge(
-                layout::base() + table::MARK + first * table::MARK_SIZE,
-                count * table::MARK_SIZE,
-            );
+            for marks in [table::MARK, table::MARK_REST] {
+                mem::advise_huge(
+                    layout::base() + marks + first * table::MARK_SIZE,
+                    count * table::MARK_SIZE,
+                );
+            }
         }
     }
 }

@@ -230,6 +230,7 @@ fn clean_one(r: Guard<'static, Runs>, b: Block, n: usize) -> bool {
 fn discard(b: Block, n: usize) -> bool {
     for (start, size) in [
         (table::MARK, table::MARK_SIZE),
+        (table::MARK_REST, table::MARK_SIZE),
         (table::SIDE, table::SIDE_SIZE),
         (table::FREE, table::FREE_SIZE),
     ] {

@@ -17,6 +17,7 @@ fn touch(block: usize, optional: bool) {
         (table::INFO, table::INFO_SIZE),
         (table::HEAD, table::HEAD_SIZE),
         (table::MARK, table::MARK_SIZE),
+        (table::MARK_REST, table::MARK_SIZE),
         (table::FREE, table::FREE_SIZE),
         (table::SIDE, table::SIDE_SIZE),
     ];
@@ -194,6 +195,7 @@ fn an_occupied_table_refuses_growth_and_leaves_nothing_behind() {
     for (start, size) in [
         (table::HEAD, table::HEAD_SIZE),
         (table::MARK, table::MARK_SIZE),
+        (table::MARK_REST, table::MARK_SIZE),
         (table::SIDE, table::SIDE_SIZE),
     ] {
         let taken = Taken::at(layout::base() + start + frontier * size);
