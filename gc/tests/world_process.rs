@@ -73,8 +73,8 @@ fn the_leader_has_exited() {
                 let mut times: Vec<u64> =
                     (0..50).map(|_| world::stop().unwrap().stop_ns()).collect();
                 times.sort_unstable();
-                // Found out once, not with a timeout at every stop.
-                assert!(times[25] < 1_000_000, "median {} ns", times[25]);
+                // Found out once, not with a timeout at every stop; a loaded machine delays most of them, not all.
+                assert!(times[0] < 1_000_000, "fastest {} ns", times[0]);
             });
             // SAFETY: ends the process.
             unsafe { libc::_exit(if ok.is_ok() { 0 } else { 1 }) };
@@ -84,53 +84,71 @@ fn the_leader_has_exited() {
     });
 }
 
-extern "C" fn sleep_and_exit(ms: *mut libc::c_void) -> i32 {
-    let ts = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: ms as i64 * 1_000_000,
-    };
-    // SAFETY: a valid time; no memory is written.
-    unsafe { libc::nanosleep(&ts, std::ptr::null_mut()) };
+/// What a child sleeps on that has not been told how long.
+const FOREVER: u32 = u32::MAX;
+
+/// Sleeps as many milliseconds as the argument says at last.
+extern "C" fn sleep_and_exit(left: *mut libc::c_void) -> i32 {
+    // SAFETY: the parent's variable, which outlives this child: the parent waits for it.
+    let left = unsafe { &*left.cast::<AtomicU32>() };
+    while left.load(Acquire) > 0 {
+        let told = left.load(Acquire) != FOREVER;
+        let ts = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 1_000_000,
+        };
+        // SAFETY: a valid time; no memory is written.
+        unsafe { libc::nanosleep(&ts, std::ptr::null_mut()) };
+        if told {
+            left.fetch_sub(1, AcqRel);
+        }
+    }
     0
+}
+
+/// Lets the child end, also when an assertion fails: its parent waits for it.
+struct EndOnDrop<'a>(&'a AtomicU32);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.compare_exchange(FOREVER, 1, AcqRel, Acquire);
+    }
 }
 
 #[test]
 fn the_parent_of_a_vfork_child_is_waited_for_or_named() {
     let _one = alone();
     let r = Runners::start(2, None);
-    for (child_ms, timeout_ms) in [(200, 3000), (400, 50)] {
-        let (tid, t) = (AtomicI32::new(0), Instant::now());
+    for waited_for in [true, false] {
+        let (tid, left) = (AtomicI32::new(0), AtomicU32::new(FOREVER));
         std::thread::scope(|s| {
+            let _end = EndOnDrop(&left);
             s.spawn(|| {
                 let stack = raw_stack().1 as *mut libc::c_void;
                 tid.store(gettid(), Release);
                 let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-                // SAFETY: the child runs on its own stack and only sleeps.
-                let pid = unsafe { libc::clone(sleep_and_exit, stack, flags, child_ms as *mut _) };
+                let left = (&raw const left).cast_mut().cast();
+                // SAFETY: the child runs on its own stack, sleeps and counts down.
+                let pid = unsafe { libc::clone(sleep_and_exit, stack, flags, left) };
                 assert_eq!(wait_for(pid), 0);
             });
             until("vfork", || {
                 let path = format!("/proc/self/task/{}/status", tid.load(Acquire));
                 std::fs::read_to_string(path).is_ok_and(|s| s.contains("State:\tD"))
             });
-            match world::stop_within(timeout_ms * 1_000_000) {
-                Ok(w) => {
-                    w.resume();
-                    assert!(
-                        timeout_ms == 3000
-                            && t.elapsed() >= Duration::from_millis(child_ms as u64 - 50)
-                    );
-                }
-                Err(e) => {
-                    assert_eq!(timeout_ms, 50);
-                    assert_eq!(
-                        e,
-                        StopError::Blocked {
-                            tid: tid.load(Relaxed),
-                            why: Why::Uninterruptible
-                        }
-                    );
-                }
+            if waited_for {
+                let begin = Instant::now();
+                left.store(200, Release);
+                world::stop_within(20_000_000_000).unwrap().resume();
+                assert!(begin.elapsed() >= Duration::from_millis(200));
+            } else {
+                assert_eq!(
+                    world::stop_within(300_000_000).map(drop).unwrap_err(),
+                    StopError::Blocked {
+                        tid: tid.load(Relaxed),
+                        why: Why::Uninterruptible
+                    }
+                );
             }
             r.assert_moves();
         });
@@ -202,7 +220,7 @@ fn a_thread_held_by_a_debugger_is_named() {
     drop(go);
     let mut b = [0];
     held.read_exact(&mut b).unwrap();
-    let e = world::stop_within(100_000_000).map(drop);
+    let e = world::stop_within(300_000_000).map(drop);
     goes.write_all(b"x").unwrap();
     wait_for(pid);
     if b[0] == 0 {
@@ -259,7 +277,7 @@ fn limits_of_signals_and_descriptors() {
         let r = Runners::start(2, None);
         set(libc::RLIMIT_SIGPENDING, 0, false);
         assert_eq!(
-            world::stop_within(30_000_000).map(drop),
+            world::stop_within(300_000_000).map(drop),
             Err(StopError::SignalQueueFull)
         );
         r.assert_moves();

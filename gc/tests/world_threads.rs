@@ -72,7 +72,7 @@ fn a_thread_that_blocks_every_signal_is_named_in_time_and_all_run_on() {
             while !go_on.load(Acquire) {
                 std::thread::yield_now();
             }
-            // The signals of both attempts arrive here; they are stale and must be ignored.
+            // The signals of all attempts arrive here; they are stale and must be ignored.
             set_all_blocked(false);
             seen.store(true, Release);
             while !end.load(Acquire) {
@@ -82,9 +82,12 @@ fn a_thread_that_blocks_every_signal_is_named_in_time_and_all_run_on() {
         // Also when an assertion fails: the scope waits for its thread.
         let _end = (SetOnDrop(&go_on), SetOnDrop(&end));
         until("blocked", || tid.load(Acquire) != 0);
-        for first in [true, false] {
+        const LIMIT: Duration = Duration::from_millis(300);
+        let attempt = || {
             let t = Instant::now();
-            let e = world::stop_within(100_000_000).map(drop).unwrap_err();
+            let e = world::stop_within(LIMIT.as_nanos() as u64)
+                .map(drop)
+                .unwrap_err();
             let took = t.elapsed();
             assert_eq!(
                 e,
@@ -93,13 +96,13 @@ fn a_thread_that_blocks_every_signal_is_named_in_time_and_all_run_on() {
                     why: Why::SignalBlocked
                 }
             );
-            // The second attempt knows whom to look at first, and makes nobody wait.
-            assert!(
-                (took >= Duration::from_millis(100)) == first && took < Duration::from_secs(2),
-                "{took:?}"
-            );
             r.assert_moves();
-        }
+            took
+        };
+        assert!(attempt() >= LIMIT);
+        // Later attempts know whom to look at first, and make nobody wait; a loaded machine delays some, not all.
+        let took: Vec<_> = (0..5).map(|_| attempt()).collect();
+        assert!(took.iter().any(|t| *t < LIMIT), "{took:?}");
         go_on.store(true, Release);
         until("stale signals ignored", || seen.load(Acquire));
         r.assert_stands_still_then_moves();
@@ -129,7 +132,7 @@ fn a_thread_that_consumes_the_signal_is_named() {
         });
         let _end = SetOnDrop(&quit);
         until("waits", || tid.load(Acquire) != 0);
-        let e = world::stop_within(100_000_000).map(drop).unwrap_err();
+        let e = world::stop_within(500_000_000).map(drop).unwrap_err();
         quit.store(true, Release);
         assert_eq!(
             e,

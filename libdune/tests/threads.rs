@@ -37,10 +37,15 @@ fn records_of_ended_threads_are_used_again() {
     };
     inside_with(config, |dune| {
         for _ in 0..40 {
-            let worker = std::thread::spawn(Dune::inside);
-            assert!(worker.join().expect("the thread ends"));
+            // SAFETY: no arguments.
+            let worker = std::thread::spawn(|| (Dune::inside(), unsafe { libc::gettid() }));
+            let (inside, tid) = worker.join().expect("the thread ends");
+            assert!(inside);
             // Its number goes out of use some moments after the join.
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            let listed = format!("/proc/self/task/{tid}");
+            while std::fs::exists(&listed).expect("the list of threads") {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
         }
         assert_eq!(dune.stats().enters, 41);
     });
