@@ -18,7 +18,7 @@ static void ask(const char *file) {
     char name[256];
     snprintf(name, sizeof name, "%s.%d", file, getpid());
     raise(signal_number);
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 6000; i++) {
         FILE *f = fopen(name, "r");
         if (f) {
             char line[256];
