@@ -27,7 +27,7 @@ pub mod runs;
 pub mod slot;
 pub mod sweep;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod thread;
 
 use crate::kind::Kind;

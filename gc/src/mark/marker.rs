@@ -483,6 +483,11 @@ mod tests {
     /// A marker whose task is done after the first piece of a large object leaves all of its work to the others.
     #[test]
     fn one_that_helps_loses_nothing() {
+        let path = concat!(module_path!(), "::one_that_helps_loses_nothing");
+        heap::testing::in_own_process(path, help_and_look);
+    }
+
+    fn help_and_look() {
         heap::init();
         let kinds = 1 << Kind::Scan.bit() | 1 << Kind::Atomic.bit();
         let scope = Scope {

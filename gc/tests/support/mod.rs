@@ -1,6 +1,6 @@
 //! What the tests of the world share.
 #![allow(dead_code)]
-use dunegc::world::{self, CriticalFlags, WorldConfig};
+use dunegc::world::{self, CriticalFlags, StopError, Why, WorldConfig};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -127,6 +127,28 @@ pub fn spin(d: Duration) {
     while Instant::now() < until {
         std::hint::spin_loop();
     }
+}
+
+/// The error of a stop that a thread does not let happen, and how long it took. Where the machine is so loaded that some other
+/// thread does not come to run in all that time, the error names that one: then again.
+pub fn refused(limit: Duration) -> (StopError, Duration) {
+    for _ in 0..20 {
+        let begin = Instant::now();
+        let error = world::stop_within(limit.as_nanos() as u64)
+            .map(drop)
+            .unwrap_err();
+        let overloaded = matches!(
+            error,
+            StopError::Blocked {
+                why: Why::Unresponsive,
+                ..
+            }
+        );
+        if !overloaded {
+            return (error, begin.elapsed());
+        }
+    }
+    panic!("the threads of the test do not come to run");
 }
 
 /// Waits until `f` holds.
