@@ -113,7 +113,7 @@ fn forks_go_on() {
             .arg(case)
             .mode(Mode::Reclaim)
             .no_zeal()
-            .limit(120)
+            .limit(400)
             .env("DUNEGC_CONCURRENT", "yes")
             .env("DUNEGC_MIN_HEAP", "256K")
             .ok();

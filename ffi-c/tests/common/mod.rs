@@ -107,6 +107,8 @@ pub fn preload(program: &Path, args: &[&str], env: &[(&str, &str)]) -> Output {
     Command::new(program)
         .args(args)
         .env("LD_PRELOAD", library())
+        // Not a variable of the library's, which would say so.
+        .env_remove("DUNEGC_TEST_LIBRARY")
         .envs(env.iter().copied())
         .output()
         .unwrap()

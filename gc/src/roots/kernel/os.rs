@@ -272,6 +272,12 @@ mod tests {
 
     #[test]
     fn scratch_is_unmapped() {
+        // Elsewhere another test may map something at the same place at once.
+        let path = concat!(module_path!(), "::scratch_is_unmapped");
+        crate::heap::testing::in_own_process(path, map_and_unmap);
+    }
+
+    fn map_and_unmap() {
         let mut s = Scratch::map(8192).unwrap();
         s.bytes()[8191] = 1;
         let at = s.at as usize;
