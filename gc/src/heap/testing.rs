@@ -19,7 +19,7 @@ pub fn fresh_slice() -> MutexGuard<'static, ()> {
     guard
 }
 
-/// Runs a test that uses the whole heap, of which a process has one, or depends on what other threads map, in a process of its own. `path` is the test's path from
+/// Runs a test that uses the whole heap, of which a process has one, or depends on what other threads map and fork, in a process of its own. `path` is the test's path from
 /// the crate on.
 pub fn in_own_process(path: &str, test: impl FnOnce()) {
     const INSIDE: &str = "TEST_IN_ITS_OWN_PROCESS";

@@ -227,10 +227,17 @@ pub(super) fn number(text: &[u8], radix: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heap::testing::in_own_process;
     use std::{format, string::String, vec, vec::Vec};
 
+    // Beside other tests a child process of one may hold the writing end of the pipe for a moment, and the pipe is then not at its end.
     #[test]
     fn lines_at_every_buffer_size() {
+        let path = concat!(module_path!(), "::lines_at_every_buffer_size");
+        in_own_process(path, read_lines);
+    }
+
+    fn read_lines() {
         let text = "a\n\nlonger line: 0x10\nno newline at the end";
         for size in 24..64 {
             let (r, w) = Room::default().pipe().unwrap();
@@ -251,6 +258,11 @@ mod tests {
 
     #[test]
     fn a_long_line_is_cut_once() {
+        let path = concat!(module_path!(), "::a_long_line_is_cut_once");
+        in_own_process(path, cut_a_line);
+    }
+
+    fn cut_a_line() {
         let (r, w) = Room::default().pipe().unwrap();
         file::write_all(w.0, format!("{}\nshort\n", "x".repeat(100)).as_bytes()).unwrap();
         drop(w);
@@ -270,11 +282,11 @@ mod tests {
         assert_eq!(after(b"tfd: 4", b"data:"), None);
     }
 
+    // Beside other tests something may be mapped at the same place at once.
     #[test]
     fn scratch_is_unmapped() {
-        // Elsewhere another test may map something at the same place at once.
         let path = concat!(module_path!(), "::scratch_is_unmapped");
-        crate::heap::testing::in_own_process(path, map_and_unmap);
+        in_own_process(path, map_and_unmap);
     }
 
     fn map_and_unmap() {
