@@ -315,6 +315,78 @@ fn descriptors_closed_and_replaced() {
     assert!(lines[0].contains("closed or replaced"), "{lines:?}");
 }
 
+/// The program closes the userfaultfd alone: a harvest in a stop, which does not look at that, finds out.
+#[test]
+fn the_userfaultfd_is_closed_before_a_stop() {
+    if !pagemap_scan_works() {
+        return;
+    }
+    let lines = lines_of_child(|| {
+        let before = descriptors();
+        let m = Memory::filled(16);
+        assert_eq!(dirty::choose(Dirty::Auto), Kind::PagemapScan);
+        let ours = descriptors();
+        let is_userfaultfd = |fd: &&i32| {
+            let link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+            link.is_ok_and(|to| to.to_string_lossy().contains("userfaultfd"))
+        };
+        let close = || {
+            let now = descriptors();
+            let fd = *now.difference(&before).find(is_userfaultfd).unwrap();
+            // SAFETY: a descriptor of this child, which nothing else uses.
+            assert_eq!(unsafe { libc::close(fd) }, 0);
+        };
+        assert_eq!(ours.difference(&before).count(), 2);
+        dirty::arm(&[m.range()]).unwrap();
+        m.write(3);
+        close();
+        m.write(4);
+        let mut all = BTreeSet::new();
+        let look = When::Stopped { keep: false };
+        let outcome = dirty::harvest(look, &mut |r| {
+            all.extend((r.start - m.start) / PAGE..(r.end - m.start) / PAGE);
+        });
+        assert!(outcome == Outcome::Everything || all == (0..16).collect());
+        let keep = When::Stopped { keep: true };
+        assert_eq!(dirty::harvest(keep, &mut |_| {}), Outcome::Everything);
+        m.write(5);
+        assert_eq!(dirty::harvest(keep, &mut |_| {}), Outcome::Pages(1));
+    });
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("closed or replaced"), "{lines:?}");
+}
+
+/// Neighbouring ranges that were added apart lie in memory of a userfaultfd of the program.
+#[test]
+fn neighbours_that_belong_to_the_program() {
+    if !pagemap_scan_works() {
+        return;
+    }
+    let _alone = alone();
+    let m = Memory::filled(256);
+    let mut theirs = Tracking::new(PagemapScan::open().unwrap());
+    theirs.arm(&[m.part(64, 128)]).unwrap();
+    let mut ours = Tracking::new(PagemapScan::open().unwrap());
+    ours.arm(&[m.part(64, 96)]).unwrap();
+    ours.track(m.part(200, 216));
+    ours.track(m.part(96, 128));
+    ours.track(m.part(32, 64));
+    for when in [
+        When::Running,
+        When::Stopped { keep: true },
+        When::Stopped { keep: false },
+    ] {
+        for page in [40, 70, 100, 203] {
+            m.write(page);
+        }
+        // The program harvests first, as it may at any time.
+        let _ = theirs.harvest(When::Running, &mut |_| {});
+        let w = harvest(&mut ours, &m, when);
+        w.assert_has([40, 70, 100, 203]);
+        assert!(!w.has(41) && !w.has(204), "{w:?}");
+    }
+}
+
 /// Part of the memory belongs to a userfaultfd of the program, which clears what we would look at.
 #[test]
 fn the_program_uses_userfaultfd_itself() {

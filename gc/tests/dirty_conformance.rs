@@ -11,8 +11,8 @@ macro_rules! conformance {
         mod $name {
             use super::*;
             conformance!(@ $source: stores clean_pages_stay_clean string_instructions atomics wide_stores signal_handler
-                kernel_writes given_back untouched_memory added_range replaced_mapping unmapped huge_pages fork data_segment
-                not_armed);
+                kernel_writes given_back untouched_memory added_range neighbours_in_any_order replaced_mapping
+                replaced_mapping_in_a_stop unmapped huge_pages fork data_segment not_armed);
 
             #[test]
             fn ten_thousand_rounds_with_one_writer() {
@@ -268,7 +268,9 @@ mod negative_control {
             cases::given_back::<Forgetful>,
             cases::untouched_memory::<Forgetful>,
             cases::added_range::<Forgetful>,
+            cases::neighbours_in_any_order::<Forgetful>,
             cases::replaced_mapping::<Forgetful>,
+            cases::replaced_mapping_in_a_stop::<Forgetful>,
             cases::unmapped::<Forgetful>,
             cases::huge_pages::<Forgetful>,
             cases::data_segment::<Forgetful>,

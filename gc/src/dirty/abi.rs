@@ -23,6 +23,8 @@ pub const IS_PRESENT: u64 = 1 << 3;
 pub const IS_SWAPPED: u64 = 1 << 4;
 /// PAGEMAP_SCAN protects what it reports, in one step. Mappings without registration are passed over.
 pub const WP_MATCHING: u64 = 1 << 0;
+/// PAGEMAP_SCAN fails with EPERM at a mapping without registration for asynchronous protection. What it reported before is lost.
+pub const CHECK_WPASYNC: u64 = 1 << 1;
 
 /// `struct uffdio_api`.
 #[repr(C)]
@@ -77,7 +79,7 @@ pub struct PageRegion {
 pub struct ScanArg {
     /// Of this structure.
     pub size: u64,
-    /// [`WP_MATCHING`] or 0.
+    /// [`WP_MATCHING`], [`CHECK_WPASYNC`].
     pub flags: u64,
     /// First address.
     pub start: u64,

@@ -7,9 +7,10 @@
 //! A page that is not present has no bit and is not reported. When it is touched it appears without the bit, so it is
 //! reported then; therefore no markers are needed for holes, and huge pages can still be given to them.
 //!
-//! A mapping that replaces a registered one is not registered. So the ranges are registered before each scan that protects, which
-//! changes nothing where they are. Its pages are then reported like all that were never protected. A scan that only looks
-//! reports them too.
+//! A mapping that replaces a registered one is not registered. So the ranges are registered before each scan that protects while
+//! the program runs, which changes nothing where they are. Its pages are then reported like all that were never protected. A scan
+//! that only looks reports them too. With the world stopped there is one call per range: a scan that fails at memory which is not
+//! registered. From there on the range is registered, protected and reported whole.
 
 use super::abi::{self, PageRegion, ScanArg, UffdioApi, UffdioRegister, UffdioWriteprotect};
 use super::failure::Failure;
@@ -55,7 +56,7 @@ impl Reader {
         let mut joined = Joiner::new(sink);
         scan(
             self.pagemap,
-            part.start,
+            &mut { part.start },
             part.end,
             Pages::Written,
             &mut |r| {
@@ -75,6 +76,8 @@ enum Pages {
     Written,
     /// The same; protected while they are reported.
     Protect,
+    /// The same; EPERM at a mapping that is not registered.
+    ProtectRegistered,
 }
 
 impl PagemapScan {
@@ -203,14 +206,35 @@ impl PagemapScan {
     fn walk(&self, range: Range, pages: Pages, f: &mut dyn FnMut(Range)) -> Result<(), Failure> {
         let mut at = range.start;
         for foreign in self.foreign.as_slice() {
-            if foreign.start < at || foreign.end > range.end {
-                continue;
+            let (lo, hi) = (foreign.start.max(at), foreign.end.min(range.end));
+            if lo < hi {
+                self.scan(at, lo, pages, f)?;
+                self.scan(lo, hi, Pages::All, f)?;
+                at = hi;
             }
-            self.scan(at, foreign.start, pages, f)?;
-            self.scan(foreign.start, foreign.end, Pages::All, f)?;
-            at = foreign.end;
         }
         self.scan(at, range.end, pages, f)
+    }
+
+    /// With the world stopped: reports and protects what was written in `range`, none of which is foreign.
+    fn renew_protection(&mut self, range: Range, f: &mut dyn FnMut(Range)) -> Result<(), Failure> {
+        let mut done = range.start;
+        let pagemap = self.pagemap.number();
+        match scan(pagemap, &mut done, range.end, Pages::ProtectRegistered, f) {
+            Err(Failure::Call(_, Errno(libc::EPERM))) => {}
+            result => return result,
+        }
+        // Some pages behind `done` may have been protected without a report.
+        if !self.is_sound() {
+            return Err(Failure::Wrong("the program closed a descriptor"));
+        }
+        let rest = Range {
+            start: done,
+            ..range
+        };
+        self.enrol(rest)?;
+        self.walk(rest, Pages::Protect, &mut |_| {})?;
+        self.scan(rest.start, rest.end, Pages::All, f)
     }
 
     fn scan(
@@ -220,7 +244,7 @@ impl PagemapScan {
         pages: Pages,
         f: &mut dyn FnMut(Range),
     ) -> Result<(), Failure> {
-        scan(self.pagemap.number(), start, end, pages, f)
+        scan(self.pagemap.number(), &mut { start }, end, pages, f)
     }
 
     /// See [`reader`](super::reader).
@@ -264,15 +288,24 @@ impl PagemapScan {
         when: When,
         f: &mut dyn FnMut(Range),
     ) -> Result<(), Failure> {
-        if !self.is_sound() {
+        // Without the userfaultfd nothing is registered any more, which scans with the world stopped find out.
+        let sound = match when {
+            When::Running => self.is_sound(),
+            When::Stopped { .. } => self.mark.holds() && self.pagemap.is_open(),
+        };
+        if !sound {
             return Err(Failure::Wrong("the program closed a descriptor"));
         }
-        if when.goes_on() {
-            return self.protect(ranges, f);
+        match when {
+            When::Stopped { keep: true } if self.foreign.as_slice().is_empty() => ranges
+                .iter()
+                .try_for_each(|&range| self.renew_protection(range, f)),
+            When::Stopped { keep: false } => ranges
+                .iter()
+                .try_for_each(|&range| self.walk(range, Pages::Written, f)),
+            _ if !self.uffd.is_open() => Err(Failure::Wrong("the program closed a descriptor")),
+            _ => self.protect(ranges, f),
         }
-        ranges
-            .iter()
-            .try_for_each(|&range| self.walk(range, Pages::Written, f))
     }
 }
 
@@ -328,10 +361,10 @@ fn say_closed() {
     }
 }
 
-/// Calls `f` for runs of pages in ascending order.
+/// Calls `f` for runs of pages from `done` to `end` in ascending order. Behind an error those before `done` are reported.
 fn scan(
     pagemap: i32,
-    start: usize,
+    done: &mut usize,
     end: usize,
     pages: Pages,
     f: &mut dyn FnMut(Range),
@@ -341,14 +374,15 @@ fn scan(
         Pages::All => (0, 0),
         Pages::Written => (0, abi::IS_WRITTEN),
         Pages::Protect => (abi::WP_MATCHING, abi::IS_WRITTEN),
+        Pages::ProtectRegistered => (abi::WP_MATCHING | abi::CHECK_WPASYNC, abi::IS_WRITTEN),
     };
-    let (mut at, end) = (start as u64, end as u64);
-    while at < end {
+    while *done < end {
+        let at = *done as u64;
         let mut arg = ScanArg {
             size: size_of::<ScanArg>() as u64,
             flags,
             start: at,
-            end,
+            end: end as u64,
             vec: found.as_mut_ptr() as u64,
             vec_len: REGIONS as u64,
             category_mask: mask,
@@ -372,7 +406,7 @@ fn scan(
         if arg.walk_end <= at {
             return Err(Failure::Wrong("PAGEMAP_SCAN makes no progress"));
         }
-        at = arg.walk_end;
+        *done = arg.walk_end as usize;
     }
     Ok(())
 }

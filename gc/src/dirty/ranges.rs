@@ -39,7 +39,7 @@ impl Range {
     }
 }
 
-/// The ranges that are tracked, in memory of their own.
+/// A set of pages as ranges, in memory of their own.
 pub struct Ranges(ScratchVec<Range>);
 
 impl Ranges {
@@ -53,19 +53,23 @@ impl Ranges {
         self.0.clear();
     }
 
-    /// Adds one, joined with the last if that ends where it begins.
+    /// Adds one, joined with those that it overlaps or touches: what is held is ascending and has gaps between any two.
     pub fn push(&mut self, range: Range) -> Result<(), Errno> {
         debug_assert!(range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE));
         if range.is_empty() {
             return Ok(());
         }
-        if let Some(last) = self.0.last_mut()
-            && last.end == range.start
-        {
-            last.end = range.end;
-            return Ok(());
+        let from = self.0.partition_point(|r| r.end < range.start);
+        let to = from + self.0[from..].partition_point(|r| r.start <= range.end);
+        if from == to {
+            return self.0.insert(from, range);
         }
-        self.0.push(range)
+        self.0[from] = Range {
+            start: range.start.min(self.0[from].start),
+            end: range.end.max(self.0[to - 1].end),
+        };
+        self.0.remove_range(from + 1, to);
+        Ok(())
     }
 
     /// All.
@@ -165,9 +169,36 @@ mod tests {
     #[test]
     fn neighbours_are_one_range() {
         let mut all = Ranges::new();
-        for x in [r(1, 2), r(2, 5), r(7, 7), r(8, 9)] {
+        for x in [r(8, 9), r(1, 2), r(7, 7), r(2, 5), r(20, 30)] {
             all.push(x).unwrap();
         }
-        assert_eq!(all.as_slice(), [r(1, 5), r(8, 9)]);
+        assert_eq!(all.as_slice(), [r(1, 5), r(8, 9), r(20, 30)]);
+        for x in [r(5, 8), r(22, 24), r(40, 41), r(19, 40)] {
+            all.push(x).unwrap();
+        }
+        assert_eq!(all.as_slice(), [r(1, 9), r(19, 41)]);
+    }
+
+    #[test]
+    fn any_order_gives_the_same_pages() {
+        let mut seed = 1u64;
+        let mut below = |n: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as usize % n
+        };
+        for _ in 0..200 {
+            let (mut all, mut model) = (Ranges::new(), [false; 100]);
+            for _ in 0..below(40) {
+                let (a, n) = (below(90), below(10));
+                all.push(r(a, a + n)).unwrap();
+                model[a..a + n].fill(true);
+                let mut got = [false; 100];
+                for x in all.as_slice() {
+                    got[x.start / PAGE..x.end / PAGE].fill(true);
+                }
+                assert_eq!(got, model);
+                assert!(all.as_slice().windows(2).all(|w| w[0].end < w[1].start));
+            }
+        }
     }
 }

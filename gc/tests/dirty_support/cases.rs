@@ -220,6 +220,52 @@ pub fn replaced_mapping<S: Tested>() {
     last(&mut t, &m).assert_has([30]);
 }
 
+/// The same with the world stopped, and tracked on behind that.
+pub fn replaced_mapping_in_a_stop<S: Tested>() {
+    let stopped = When::Stopped { keep: true };
+    let m = Memory::filled(64);
+    let mut t = armed::<S>(&m);
+    m.write(3);
+    m.remap(16, 32);
+    m.write(20);
+    m.write(50);
+    harvest(&mut t, &m, stopped).assert_has([3, 20, 50]);
+    m.write(3);
+    m.write(20);
+    m.write(21);
+    harvest(&mut t, &m, stopped).assert_has([3, 20, 21]);
+    m.write(22);
+    m.remap(40, 64);
+    m.write(63);
+    m.write(39);
+    harvest(&mut t, &m, stopped).assert_has([22, 39, 63]);
+    m.write(22);
+    m.write(63);
+    last(&mut t, &m).assert_has([22, 63]);
+}
+
+/// More pages than one call reports, next to ranges that were added before and after; in every sort of harvest.
+pub fn neighbours_in_any_order<S: Tested>() {
+    let m = Memory::filled(2048);
+    let mut t = Tracking::new(S::make());
+    t.arm(&[m.part(512, 640), m.part(1024, 1040)]).unwrap();
+    for (from, to) in [(640, 1024), (2000, 2048), (0, 512), (1040, 1900)] {
+        t.track(m.part(from, to));
+    }
+    let tracked = || (0..1900).chain(2000..2048);
+    let stopped = When::Stopped { keep: true };
+    for when in [When::Running, stopped, When::Running, stopped, stopped] {
+        let want: Vec<usize> = tracked().filter(|p| p % 3 == 0).collect();
+        want.iter().for_each(|&p| m.write(p));
+        harvest(&mut t, &m, when).assert_has(want);
+        let want = [0, 511, 512, 639, 640, 1023, 1024, 1040, 1899, 2000, 2047];
+        want.iter().for_each(|&p| m.write(p));
+        harvest(&mut t, &m, when).assert_has(want);
+    }
+    tracked().for_each(|p| m.write(p));
+    last(&mut t, &m).assert_has(tracked());
+}
+
 /// A part disappears for good. In a child, where no other thread can map anything into the hole.
 pub fn unmapped<S: Tested>() {
     in_child(|| {
