@@ -272,14 +272,25 @@ impl PagemapScan {
 
     /// Opens anew what the program closed or a fork made useless, and tracks `ranges` again.
     fn renew(&mut self, ranges: &[Range]) -> Result<(), Failure> {
+        // A program that goes through its descriptors may come to the new ones as well.
+        const TRIES: u32 = 5;
         let closed = self.is_closed();
-        self.uffd.close();
-        self.pagemap.close();
-        *self = PagemapScan::open()?;
-        if closed {
-            say_closed();
+        let mut tries = 1;
+        loop {
+            self.uffd.close();
+            self.pagemap.close();
+            let done = PagemapScan::open().and_then(|source| {
+                *self = source;
+                self.protect(ranges, &mut |_| {})
+            });
+            if done.is_ok() && closed {
+                say_closed();
+            }
+            if done.is_ok() || !closed || tries == TRIES || self.is_sound() {
+                return done;
+            }
+            tries += 1;
         }
-        self.protect(ranges, &mut |_| {})
     }
 
     fn look(
@@ -324,8 +335,12 @@ impl Source for PagemapScan {
             return Ok(());
         }
         self.is_allowed(false)?;
-        self.enrol(range)?;
-        self.walk(range, Pages::Protect, &mut |_| {})
+        let enrolled = self.enrol(range);
+        match enrolled.and_then(|()| self.walk(range, Pages::Protect, &mut |_| {})) {
+            // The program closed or replaced a descriptor meanwhile: as above.
+            Err(_) if !self.is_sound() => Ok(()),
+            tracked => tracked,
+        }
     }
 
     fn harvest(
