@@ -34,6 +34,15 @@ static void *free_it(void *p)
     return NULL;
 }
 
+static void *free_mixed(void *p)
+{
+    void **mixed = p;
+    for (int i = 0; i < 4; i++)
+        free(mixed[i]);
+    free(mixed[0]);
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
@@ -60,6 +69,14 @@ int main(int argc, char **argv)
         pthread_join(thread, NULL);
         say(p);
         free(p);
+    } else if (!strcmp(name, "double-there")) {
+        /* Both by a thread that does not own it, with others of other sizes in between. */
+        pthread_t thread;
+        void *volatile mixed[4] = {malloc(100), malloc(40), malloc(300), malloc(100)};
+        p = mixed[0];
+        say(p);
+        CHECK(pthread_create(&thread, NULL, free_mixed, (void *)mixed) == 0);
+        pthread_join(thread, NULL);
     } else if (!strcmp(name, "interior")) {
         p = malloc(100);
         say(p + 16);

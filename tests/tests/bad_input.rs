@@ -54,6 +54,7 @@ misuses! {
     double_free: "double",
     double_free_of_a_large_block: "double-large",
     double_free_across_threads: "double-other-thread",
+    double_free_in_another_thread: "double-there",
     interior_pointer: "interior",
     interior_pointer_at_an_odd_address: "interior-odd",
     interior_pointer_of_a_large_block: "interior-large",

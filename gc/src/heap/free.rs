@@ -132,8 +132,11 @@ unsafe fn fast_at(heap: &ThreadHeap, place: &Place) -> bool {
     // SAFETY: the block lies below the limit.
     let h = unsafe { place.block.head_from(place.base) };
     let own = h.owner.load(Relaxed) == heap.owner[Kind::Uncollectable.index()].load(Relaxed);
+    if !own {
+        return !finalize::is_used() && remote::add(heap, place);
+    }
     // SAFETY: as above; an index computed by the reciprocal is below 4096.
-    own && unsafe { put(heap, place) } != Put::Not
+    unsafe { put(heap, place) != Put::Not }
 }
 
 /// # Safety

@@ -161,7 +161,9 @@ fn forget(heap: &ThreadHeap) {
     let in_flux = heap.flags.depth.swap(0, Relaxed) != 0;
     heap.flags.pending.store(0, Relaxed);
     super::batch::inherit(heap);
-    heap.remote_word.store(0, Relaxed);
+    for batch in &heap.remote_batches {
+        batch.take();
+    }
     heap.remote.0.store(0, Relaxed);
     for k in 0..crate::kinds::count() {
         for c in 0..super::class::CLASSES {

@@ -1,12 +1,13 @@
-//! Frees by threads that do not own the block: an atomic OR into the block's remote words, batched per word in the
+//! Frees by threads that do not own the block: an atomic OR into the block's remote words, batched per word and class in the
 //! freeing thread, and a stack per owner of the blocks that have some.
 //!
 //! A block enters a stack when its `remote_next` goes from 0 to a link; whoever drains it sets it back to 0 *before*
 //! taking the words, so that a later free lists it again.
 
 use super::block::{Block, valid};
+use super::free::Place;
 use super::layout::{BLOCK, GROUPS};
-use super::thread::ThreadHeap;
+use super::thread::{RemoteBatch, ThreadHeap};
 use super::{central, class, handoff, lists, registry, runs, sweep};
 use crate::raw::FreeError;
 use core::sync::atomic::{
@@ -31,25 +32,40 @@ pub fn free(heap: &ThreadHeap, b: Block, index: usize) -> Result<(), FreeError> 
         publish(b, w, bit);
         return Ok(());
     }
-    if heap.remote_word.load(Relaxed) == word {
-        let bits = heap.remote_bits.load(Relaxed);
+    let batch = heap.remote_batch(b.info());
+    if batch.word.load(Relaxed) == word {
+        let bits = batch.bits.load(Relaxed);
         if bits & bit != 0 {
             return Err(super::double_free(b, index));
         }
-        heap.remote_bits.store(bits | bit, Relaxed);
+        batch.bits.store(bits | bit, Relaxed);
         return Ok(());
     }
-    let (last, n) = (
-        heap.remote_word.load(Relaxed),
-        heap.remote_bits.load(Relaxed).count_ones(),
-    );
-    flush(heap);
-    if last != 0 {
-        count(Block((last / GROUPS) as u32), n);
+    if let Some((last, w, bits)) = batch.take() {
+        publish_batch(last, w, bits);
     }
-    heap.remote_bits.store(bit, Relaxed);
-    heap.remote_word.store(word, Relaxed);
+    batch.bits.store(bit, Relaxed);
+    batch.word.store(word, Relaxed);
     Ok(())
+}
+
+/// Frees an object of an explicit kind by adding it to the batch of its word; false without effect if that is not there, or the object is
+/// free. No critical section: a stop leaves batches of explicit kinds alone.
+#[inline(always)]
+pub fn add(heap: &ThreadHeap, place: &Place) -> bool {
+    let batch = heap.remote_batch(place.info);
+    if batch.word.load(Relaxed) != place.word() {
+        return false;
+    }
+    let (b, w, bit) = (place.block, place.index / 64, 1 << (place.index % 64));
+    let bits = batch.bits.load(Relaxed);
+    // SAFETY: `locate` found the block below the limit; an index computed by the reciprocal is below 4096.
+    let free = unsafe { b.free_from(place.base, w) }.load(Relaxed);
+    if (bits | free | b.side(w).remote.load(Relaxed)) & bit != 0 {
+        return false;
+    }
+    batch.bits.store(bits | bit, Relaxed);
+    true
 }
 
 /// After a collection a block of a collected kind has no owner who would notice that it became empty: now and then somebody
@@ -67,18 +83,11 @@ fn count(b: Block, n: u32) {
     }
 }
 
-/// Publishes the thread's batch of remote frees.
+/// Publishes the thread's batches of remote frees.
 pub fn flush(heap: &ThreadHeap) {
-    let word = heap.remote_word.load(Relaxed);
-    if word == 0 {
-        return;
+    for (b, w, bits) in heap.remote_batches.iter().filter_map(RemoteBatch::take) {
+        publish(b, w, bits);
     }
-    heap.remote_word.store(0, Relaxed);
-    publish(
-        Block((word / GROUPS) as u32),
-        word % GROUPS,
-        heap.remote_bits.load(Relaxed),
-    );
 }
 
 /// Publishes slots of word `w` that wait in a batch of local frees, their block having lost its owner meanwhile. In a critical
@@ -88,20 +97,18 @@ pub fn publish_batch(b: Block, w: usize, bits: u64) {
     count(b, bits.count_ones());
 }
 
-/// With the world stopped: publishes the thread's batch if it is of a collected kind. A thread in the middle of an explicit
-/// free is not in a critical section, but then its batch is not of a collected kind: the remote path is in one.
+/// With the world stopped: publishes the thread's batches of collected kinds. A thread in the middle of an explicit
+/// free is not in a critical section, but then its batch is not of a collected kind: those are changed in one.
 pub fn flush_collected(heap: &ThreadHeap) {
-    let word = heap.remote_word.load(Relaxed);
-    let (b, w) = (Block((word / GROUPS) as u32), word % GROUPS);
-    if word != 0 && super::is_collected(b.info().kind()) {
-        heap.remote_word.store(0, Relaxed);
-        // Nobody is told: the sweep that follows takes the words in. Telling could wait for locks of stopped threads.
-        handoff::publish(
-            &b.side(w).remote,
-            &b.head().remote_summary,
-            w,
-            heap.remote_bits.load(Relaxed),
-        );
+    for batch in &heap.remote_batches {
+        let b = Block((batch.word.load(Relaxed) / GROUPS) as u32);
+        if b == Block::NONE || !super::is_collected(b.info().kind()) {
+            continue;
+        }
+        if let Some((b, w, bits)) = batch.take() {
+            // Nobody is told: the sweep that follows takes the words in. Telling could wait for locks of stopped threads.
+            handoff::publish(&b.side(w).remote, &b.head().remote_summary, w, bits);
+        }
     }
 }
 

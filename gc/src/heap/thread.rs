@@ -2,6 +2,7 @@
 
 use super::block::{Block, Info};
 use super::class::{CLASS_BITS, CLASSES};
+use super::layout::GROUPS;
 use crate::kind::{KINDS, Kind};
 use crate::world::CriticalFlags;
 use core::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -33,10 +34,8 @@ pub struct ThreadHeap {
     pub batch_word: AtomicUsize,
     /// Freed slots that wait.
     pub batch_bits: AtomicU64,
-    /// Remote frees not flushed yet: bits of one remote word.
-    pub remote_bits: AtomicU64,
-    /// `block * GROUPS + word` of `remote_bits`; 0 for none.
-    pub remote_word: AtomicUsize,
+    /// Remote frees not flushed yet. See [`super::remote`].
+    pub remote_batches: [RemoteBatch; REMOTE_BATCHES],
     /// For each kind, the value of `Head::owner` in this thread's blocks.
     pub owner: [AtomicU32; KINDS],
     /// Slow-path allocations left until the next forced collection (zeal).
@@ -57,6 +56,38 @@ pub struct ThreadHeap {
     pub remote: Padded,
 }
 
+/// One for each class up to 1 KiB, and one for all larger ones.
+pub const REMOTE_BATCHES: usize = 33;
+
+/// Objects of one bitmap word that were freed remotely. Only the owning thread writes it, and the collector with the thread stopped.
+pub struct RemoteBatch {
+    /// `block * GROUPS + word`; 0 for none.
+    pub word: AtomicUsize,
+    /// The objects.
+    pub bits: AtomicU64,
+}
+
+impl RemoteBatch {
+    /// Holds nothing.
+    pub const EMPTY: RemoteBatch = RemoteBatch {
+        word: AtomicUsize::new(0),
+        bits: AtomicU64::new(0),
+    };
+
+    /// Ends the batch: block, number of the word in it, and bits.
+    pub fn take(&self) -> Option<(Block, usize, u64)> {
+        let word = self.word.load(Relaxed);
+        self.word.store(0, Relaxed);
+        (word != 0).then(|| {
+            (
+                Block((word / GROUPS) as u32),
+                word % GROUPS,
+                self.bits.load(Relaxed),
+            )
+        })
+    }
+}
+
 /// A word that other threads write, away from what the owner uses.
 #[repr(C, align(128))]
 pub struct Padded(pub AtomicU32);
@@ -73,7 +104,7 @@ impl Cache {
 
     /// The block it takes slots from.
     pub fn block(&self) -> Block {
-        Block((self.word.load(Relaxed) / super::layout::GROUPS) as u32)
+        Block((self.word.load(Relaxed) / GROUPS) as u32)
     }
 }
 
@@ -85,8 +116,7 @@ impl ThreadHeap {
             id: AtomicU32::new(0),
             batch_word: AtomicUsize::new(0),
             batch_bits: AtomicU64::new(0),
-            remote_bits: AtomicU64::new(0),
-            remote_word: AtomicUsize::new(0),
+            remote_batches: [const { RemoteBatch::EMPTY }; REMOTE_BATCHES],
             owner: [const { AtomicU32::new(OWNS_NOTHING) }; KINDS],
             zeal: AtomicU32::new(0),
             unreported: AtomicIsize::new(0),
@@ -109,6 +139,12 @@ impl ThreadHeap {
                 .get_unchecked(kind.index())
                 .get_unchecked(class as usize)
         }
+    }
+
+    /// The batch for remote frees in a block of small objects, by its info word.
+    #[inline(always)]
+    pub fn remote_batch(&self, info: Info) -> &RemoteBatch {
+        &self.remote_batches[(info.class() as usize).min(REMOTE_BATCHES - 1)]
     }
 
     /// The cache of a block of small objects, by its info word.
