@@ -8,9 +8,11 @@ use serde_json::Value;
 
 /// Runs the mutators; how many collections there were.
 fn mutators(threads: usize, settings: &[(&str, &str)]) -> u64 {
+    let zeal = settings.iter().any(|(name, _)| *name == "DUNEGC_ZEAL");
     let mut run = Run::new(compile("mutators"))
         .arg(threads.to_string())
         .arg("4")
+        .arg(if zeal { "50" } else { "10" })
         .mode(Mode::Malloc)
         .no_zeal()
         .limit(120)
