@@ -48,6 +48,27 @@ fn a_thread_that_libc_does_not_know() {
     world::stop().unwrap().resume();
 }
 
+/// The frames of whoever collects are left out: the caller's stack begins where the registers were taken.
+#[test]
+fn the_callers_stack_begins_where_it_is_told() {
+    #[inline(never)]
+    fn deeper(registers: &world::Registers) -> (usize, usize) {
+        let frame = std::hint::black_box([1usize; 512]);
+        let w = world::stop_before(registers).unwrap();
+        let own = w.threads()[0];
+        w.resume();
+        assert!(own.is_caller);
+        (own.sp, frame.as_ptr() as usize)
+    }
+    let _one = alone();
+    let (sp, below, told) = world::with_spilled_registers(|registers| {
+        let (sp, below) = deeper(registers);
+        (sp, below, registers.sp)
+    });
+    assert_eq!(sp, told);
+    assert!(below < sp);
+}
+
 fn set_all_blocked(block: bool) {
     let all = !0u64;
     let how = if block {

@@ -3,8 +3,9 @@
 //! Every thread that the kernel lists in /proc/self/task is sent a real-time signal and waits in the handler, so a thread
 //! that never allocated, or that libc does not know, is stopped too.
 //!
-//! *You must:* call [`init`] once; keep the function that called [`stop`] (or whose registers [`stop_before`] was given) alive until the roots have been read (its
-//! frame and its callers' hold the calling thread's pointers); touch [`CriticalFlags`] as described there.
+//! *You must:* call [`init`] once; keep the function that called [`stop`], or whose registers [`stop_before`] was given, alive
+//! until the roots have been read (its frame and its callers' hold the calling thread's pointers); touch [`CriticalFlags`] as
+//! described there.
 //! *We guarantee:* between [`stop`] and [`resume`](StoppedWorld::resume) no thread of the process executes user code, other
 //! than the caller and threads that called [`exempt_self`]; none is stopped with `depth != 0`; every signal is blocked in
 //! the caller. If that cannot be reached in time, every thread goes on and the reason is returned.
