@@ -214,7 +214,7 @@ impl<'a> Marker<'a> {
             top,
         };
         // Counted when it is scanned, but for what `target` counts.
-        let mut bytes = 0;
+        let (mut objects, mut bytes) = (0, 0);
         'work: loop {
             while grey.ring.has_room() {
                 if grey.top.is_empty() {
@@ -226,7 +226,7 @@ impl<'a> Marker<'a> {
                 // SAFETY: the packet is this marker's own, and not empty.
                 let entry = unsafe { grey.top.pop() };
                 if !entry.is_special() {
-                    grey.ring.put(entry.addr(), entry.size());
+                    grey.ring.put(entry.addr(), entry.size(), None);
                     continue;
                 }
                 grey.top = self.scan_special::<HOW>(grey.top, entry);
@@ -244,9 +244,12 @@ impl<'a> Marker<'a> {
                 continue;
             }
             // SAFETY: it is not empty.
-            let (addr, size) = unsafe { grey.ring.take() };
-            bytes += size as u64;
-            self.scan::<HOW>(&heap, &mut grey, addr, addr + size);
+            let f = unsafe { grey.ring.take() };
+            if f.mark.is_none_or(|m| slot::reach(m, || false)) {
+                objects += 1;
+                bytes += f.size as u64;
+                self.scan::<HOW>(&heap, &mut grey, f.addr, f.addr + f.size);
+            }
             if grey.ring.taken().is_multiple_of(SHARE_EVERY) {
                 self.tally.bytes += mem::take(&mut bytes);
                 grey.top = self.look_around(grey.top);
@@ -256,7 +259,7 @@ impl<'a> Marker<'a> {
             }
         }
         self.tally.bytes += bytes;
-        self.tally.objects += grey.ring.taken() as u64;
+        self.tally.objects += objects;
         self.put_back(grey)
     }
 
@@ -318,6 +321,12 @@ impl<'a> Marker<'a> {
         }
         // SAFETY: `b` lies below the limit, and `index` below the capacity of a block of its class.
         let mark = unsafe { b.mark_from(heap.infos, index) };
+        let addr = heap.base + off - distance;
+        if info.is_full() && shape.is_plain() && grey.ring.has_room() {
+            // Not free; whether it is marked is seen when the mark has arrived.
+            grey.ring.put(addr, shape.size(), Some(mark));
+            return;
+        }
         let is_free = || {
             // SAFETY: as above.
             let free = || unsafe { b.free_from(heap.base, index / 64) };
@@ -326,11 +335,10 @@ impl<'a> Marker<'a> {
         if !slot::reach(mark, is_free) {
             return;
         }
-        let addr = heap.base + off - distance;
         if !shape.is_plain() {
             grey.top = self.target_unusual(grey.top, shape, addr);
         } else if grey.ring.has_room() {
-            grey.ring.put(addr, shape.size());
+            grey.ring.put(addr, shape.size(), None);
         } else {
             grey.top = self.push(grey.top, shape.entry(addr));
         }
@@ -418,12 +426,14 @@ impl<'a> Marker<'a> {
         top
     }
 
-    /// What is in the ring goes to the stack.
+    /// What is in the ring goes to the stack, marked.
     fn put_back(&mut self, mut grey: Grey) -> Top {
         while !grey.ring.is_empty() {
             // SAFETY: it is not empty.
-            let (addr, size) = unsafe { grey.ring.take() };
-            grey.top = self.push(grey.top, Entry::small(addr, size, true));
+            let f = unsafe { grey.ring.take() };
+            if f.mark.is_none_or(|m| slot::reach(m, || false)) {
+                grey.top = self.push(grey.top, Entry::small(f.addr, f.size, true));
+            }
         }
         grey.top
     }
@@ -480,24 +490,11 @@ mod tests {
         s.block.mark(s.index).load(Relaxed) != 0
     }
 
-    /// A marker whose task is done after the first piece of a large object leaves all of its work to the others.
-    #[test]
-    fn one_that_helps_loses_nothing() {
-        let path = concat!(module_path!(), "::one_that_helps_loses_nothing");
-        heap::testing::in_own_process(path, help_and_look);
-    }
-
-    fn help_and_look() {
-        heap::init();
-        let kinds = 1 << Kind::Scan.bit() | 1 << Kind::Atomic.bit();
-        let scope = Scope {
-            traced: kinds,
-            explicit: 0,
-            tagged: false,
-        };
+    /// Objects in a chain of two behind a large one: cells, and leaves of kind `leaf`.
+    fn cells(leaf: Kind) -> (*mut usize, [usize; CELLS]) {
         let large = object(Kind::Scan, (CELLS + 1) * 8);
-        let leaves: [usize; CELLS] = core::array::from_fn(|i| {
-            let (cell, leaf) = (object(Kind::Scan, 16), object(Kind::Atomic, 16));
+        let leaves = core::array::from_fn(|i| {
+            let (cell, leaf) = (object(Kind::Scan, 16), object(leaf, 16));
             // SAFETY: both objects are this test's own, and large enough.
             unsafe {
                 cell.write(leaf as usize);
@@ -505,9 +502,17 @@ mod tests {
             }
             leaf as usize
         });
-        // What is not scanned counts when it is marked: the task is done before anything plain is scanned.
-        // SAFETY: the first word of the large object.
-        unsafe { large.write(object(Kind::Atomic, 16) as usize) };
+        (large, leaves)
+    }
+
+    /// A marker that helps from `root` on for `bytes` bytes stops before it has reached all `leaves`, and leaves the others to be reached.
+    fn helps(root: *mut usize, leaves: &[usize], bytes: u64) {
+        let kinds = 1 << Kind::Scan.bit() | 1 << Kind::Atomic.bit();
+        let scope = Scope {
+            traced: kinds,
+            explicit: 0,
+            tagged: false,
+        };
         let s = shared();
         let nothing = Work {
             roots: &[],
@@ -516,8 +521,8 @@ mod tests {
         };
         s.begin(scope, nothing, 1);
         let mut m = Marker::new(s, usize::MAX, true).expect("memory");
-        m.word(large as usize);
-        m.help(1);
+        m.word(root as usize);
+        m.help(bytes);
         assert!(!leaves.iter().all(|&l| is_marked(l)), "help does not stop");
         drop(m);
         let mut rest = Marker::new(s, usize::MAX, true).expect("memory");
@@ -528,5 +533,36 @@ mod tests {
         let lost = leaves.iter().filter(|&&l| !is_marked(l)).count();
         assert_eq!(lost, 0, "{lost} of {CELLS} were not reached");
         rescan::clear_marks();
+    }
+
+    /// A marker whose task is done after the first piece of a large object leaves all of its work to the others.
+    #[test]
+    fn one_that_helps_loses_nothing() {
+        let path = concat!(module_path!(), "::one_that_helps_loses_nothing");
+        heap::testing::in_own_process(path, || {
+            heap::init();
+            let (large, leaves) = cells(Kind::Atomic);
+            // What is not scanned counts when it is marked: the task is done before anything plain is scanned.
+            // SAFETY: the first word of the large object.
+            unsafe { large.write(object(Kind::Atomic, 16) as usize) };
+            helps(large, &leaves, 1);
+        });
+    }
+
+    /// Nor does it lose objects whose marks are on their way.
+    #[test]
+    fn one_that_helps_marks_what_it_leaves() {
+        let path = concat!(module_path!(), "::one_that_helps_marks_what_it_leaves");
+        heap::testing::in_own_process(path, || {
+            heap::init();
+            let (large, leaves) = cells(Kind::Scan);
+            // Chains of two and of three: what is in the ring when the marker stops is not of one sort.
+            for &leaf in leaves.iter().step_by(5) {
+                // SAFETY: an object of this test's own, of two words.
+                unsafe { (leaf as *mut usize).write(object(Kind::Scan, 16) as usize) };
+            }
+            // As far as into a block that is full: there a mark is not looked at when a reference is found.
+            helps(large, &leaves, BLOCK as u64 / 4 * 5);
+        });
     }
 }

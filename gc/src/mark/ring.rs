@@ -1,16 +1,33 @@
-//! Grey objects whose memory is on its way to the cache: first in, first out.
+//! Objects whose memory, and whose marks, are on their way to the cache: first in, first out.
+//!
+//! A mark is looked at when its object is taken out, not when a reference to it is found: a load that has to wait for memory would
+//! hold up all that follows it (the order of Cher, Hosking and Vitek, who mark what leaves the queue).
 
 use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use core::mem::MaybeUninit;
+use core::sync::atomic::AtomicU8;
 
 /// Objects between prefetch and scan.
 const RING: usize = 16;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
-/// The ring: addresses, and sizes in bytes. It lies on the stack, where the next collection may find what this one leaves there: the
-/// addresses are inverted, and so are no pointers.
+/// What the ring gives back.
+pub struct Fetched {
+    /// Where the object begins.
+    pub addr: usize,
+    /// Its size in bytes.
+    pub size: usize,
+    /// Its mark, if that is still to be looked at and set; without one, the object is grey already.
+    pub mark: Option<&'static AtomicU8>,
+}
+
+/// The ring. It lies on the stack, where the next collection may find what this one leaves there: the
+/// addresses of objects are inverted, and so are no pointers.
 pub struct Ring {
     addr: [MaybeUninit<usize>; RING],
     size: [MaybeUninit<usize>; RING],
+    mark: [MaybeUninit<Option<&'static AtomicU8>>; RING],
     /// Taken from it, and put into it, so far.
     first: usize,
     end: usize,
@@ -23,6 +40,7 @@ impl Ring {
         Ring {
             addr: [MaybeUninit::uninit(); RING],
             size: [MaybeUninit::uninit(); RING],
+            mark: [MaybeUninit::uninit(); RING],
             first: 0,
             end: 0,
         }
@@ -55,25 +73,44 @@ impl Ring {
         self.first
     }
 
-    /// Puts an object in, and has its memory fetched.
+    /// Puts an object in, and has its mark and its first two cache lines fetched.
     #[inline(always)]
-    pub fn put(&mut self, addr: usize, size: usize) {
-        // SAFETY: prefetching has no effect that a program can see, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(addr as *const i8) };
+    pub fn put(&mut self, addr: usize, size: usize, mark: Option<&'static AtomicU8>) {
+        if let Some(m) = mark {
+            fetch(m.as_ptr() as usize);
+        }
+        fetch(addr);
+        if size > LINE / 2 {
+            // Sizes are multiples of 16: a smaller one may end in the next line, too.
+            fetch(addr + (size - 16).min(LINE));
+        }
         self.addr[self.end % RING].write(!addr);
         self.size[self.end % RING].write(size);
+        self.mark[self.end % RING].write(mark);
         self.end += 1;
     }
 
-    /// Takes the oldest: its address and size.
+    /// Takes the oldest.
     ///
     /// # Safety
     /// It is not empty.
     #[inline(always)]
-    pub unsafe fn take(&mut self) -> (usize, usize) {
+    pub unsafe fn take(&mut self) -> Fetched {
         let i = self.first % RING;
         self.first += 1;
         // SAFETY: by this function's contract `put` has written them.
-        unsafe { (!self.addr[i].assume_init(), self.size[i].assume_init()) }
+        unsafe {
+            Fetched {
+                addr: !self.addr[i].assume_init(),
+                size: self.size[i].assume_init(),
+                mark: self.mark[i].assume_init(),
+            }
+        }
     }
+}
+
+#[inline(always)]
+fn fetch(addr: usize) {
+    // SAFETY: prefetching has no effect that a program can see, whatever the address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(addr as *const i8) };
 }
