@@ -24,6 +24,8 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SCANNED: AtomicUsize = AtomicUsize::new(0);
 /// Least allocation between two collections of a small heap.
 static LEAST: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Threads that allocate at the same time.
+static ALLOCATING: AtomicUsize = AtomicUsize::new(1);
 static FREED: AtomicUsize = AtomicUsize::new(0);
 static GENERATIONAL: AtomicBool = AtomicBool::new(false);
 /// The last collection found next to nothing.
@@ -170,12 +172,13 @@ pub fn put_off() {
 }
 
 /// A collection ended with `live` reachable bytes, `scanned` bytes of objects and roots to be scanned for them. The next one may be
-/// generational if `generational`.
-pub fn collected(live: usize, scanned: usize, generational: bool) {
+/// generational if `generational`. `allocating` threads allocate at the same time.
+pub fn collected(live: usize, scanned: usize, generational: bool, allocating: usize) {
     let before = LIVE.swap(live, Relaxed) + since();
     VAIN.store(live > before / 64 * 63, Relaxed);
     GENERATIONAL.store(generational, Relaxed);
     SCANNED.store(scanned, Relaxed);
+    ALLOCATING.store(allocating, Relaxed);
     next();
 }
 
@@ -203,7 +206,12 @@ fn next() {
         g if VAIN.load(Relaxed) && live < VAIN_MOST => g + g / 5,
         g => g,
     };
-    let mut t = (weight / 100).saturating_mul(growth) + room();
+    // Threads that allocate at the same time all stand still while one collects, and fill the same room sooner: each has half as much again.
+    let rooms = match ALLOCATING.load(Relaxed) {
+        1 => room(),
+        n => (room() / 2 * 3).saturating_mul(n),
+    };
+    let mut t = (weight / 100).saturating_mul(growth) + rooms;
     let max = runs::max_bytes();
     if max != usize::MAX {
         // Near the limit: half of what is left, but not so little that collecting is all that happens.

@@ -86,7 +86,7 @@ impl Cycle {
         self.end_stop(world, stop, stop_begin, &mut account);
         zeal::boundary();
         hooks::event(hooks::Event::SweepBegin, None);
-        pool::sweep();
+        pool::sweep(self.spare_core);
         heap::critical::with(sweep::finish);
         hooks::event(hooks::Event::SweepEnd, None);
         zeal::boundary();

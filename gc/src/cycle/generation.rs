@@ -12,6 +12,8 @@ use crate::pacer;
 const SLACK: usize = 4 << 20;
 /// Marked bytes below which marking everything takes no time worth saving.
 const SMALL: usize = 16 << 20;
+/// The same while all processors are busy with threads that allocate: the collector's thread, which makes such collections, takes one away.
+const SMALL_WHEN_BUSY: usize = 4 * SMALL;
 /// Marked bytes from which on a heap in which nothing dies is not marked again and again.
 const LARGE: usize = pacer::VAIN_MOST;
 /// Bytes that a collection with the program stopped may find: some tenths of a millisecond.
@@ -92,15 +94,16 @@ impl Generations {
     }
 
     /// A collection of everything marked `bytes`, `new` were made since the last one, and of those marked then `mortality` percent died, if
-    /// that is known. Before [`Self::marked`].
-    pub fn sampled(&mut self, mortality: Option<usize>, bytes: usize, new: usize) {
+    /// that is known; there may be a processor that the program does not use. Before [`Self::marked`].
+    pub fn sampled(&mut self, mortality: Option<usize>, bytes: usize, new: usize, spare: bool) {
         let Some(mortality) = mortality else {
             self.promising = false;
             return;
         };
         let old = self.old / 100 * (100 - mortality);
         let survival = bytes.saturating_sub(old) * 100 / new.max(1);
-        let large = survival < 50 && bytes >= SMALL || self.grows(bytes, new);
+        let small = if spare { SMALL } else { SMALL_WHEN_BUSY };
+        let large = survival < 50 && bytes >= small || self.grows(bytes, new);
         self.promising = mortality < 20 && large;
     }
 
@@ -211,7 +214,7 @@ mod tests {
             (Some(0), 157 * MB, false),
         ] {
             let mut g = marked();
-            g.sampled(mortality, marked_bytes, 60 * MB);
+            g.sampled(mortality, marked_bytes, 60 * MB, true);
             assert_eq!(g.pays(), pays, "{mortality:?} {marked_bytes}");
         }
     }
@@ -220,15 +223,25 @@ mod tests {
     fn a_small_heap_is_marked_whole() {
         let mut g = Generations::new();
         g.marked(MB, MB, false);
-        g.sampled(Some(0), MB, 8 * MB);
+        g.sampled(Some(0), MB, 8 * MB, true);
         assert!(!g.pays());
+    }
+
+    #[test]
+    fn a_busy_program_is_given_its_processors() {
+        let mut g = Generations::new();
+        g.marked(30 * MB, 100 * MB, false);
+        for (spare, pays) in [(true, true), (false, false)] {
+            g.sampled(Some(0), 30 * MB, 60 * MB, spare);
+            assert_eq!(g.pays(), pays, "{spare}");
+        }
     }
 
     #[test]
     fn attempts_that_do_not_pay_become_rarer() {
         let mut g = marked();
         for pause in [8, 16, 32, 64, 64] {
-            g.sampled(Some(0), 104 * MB, 60 * MB);
+            g.sampled(Some(0), 104 * MB, 60 * MB, true);
             assert!(g.pays());
             g.wrote(200 * MB);
             for _ in 0..pause {
@@ -236,7 +249,7 @@ mod tests {
                 g.marked(100 * MB, 60 * MB, false);
             }
         }
-        g.sampled(Some(0), 104 * MB, 60 * MB);
+        g.sampled(Some(0), 104 * MB, 60 * MB, true);
         assert!(g.pays() && g.keeps_marks(0));
         g.marked(MB, 40 * MB, true);
         g.wrote(200 * MB);

@@ -61,6 +61,8 @@ pub(crate) struct Cycle {
     /// There may be marks of the last collection.
     marks_left: bool,
     failures: u32,
+    /// Fewer threads allocate than there are processors.
+    spare_core: bool,
     /// Of whoever collects, at the last moment before: what its stack holds below was left there by the collector.
     caller: Registers,
 }
@@ -73,6 +75,7 @@ static CYCLE: Lock<Cycle> = Lock::new(Cycle {
     unswept: ScratchVec::new(),
     marks_left: true,
     failures: 0,
+    spare_core: true,
     caller: Registers::NONE,
 });
 /// Held by a collection, but for the time in which it marks beside the program, and by who forks: what a child would inherit may be in the

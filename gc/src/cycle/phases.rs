@@ -278,7 +278,10 @@ impl Cycle {
         }
         let live = marked + born;
         let scanned = (live + tally.roots as usize).saturating_sub(tally.atomic as usize);
-        pacer::collected(live, scanned, self.generations.usable() && beside);
+        let (allocating, cores) = (registry::count_allocating(), pool::cores());
+        self.spare_core = allocating < cores;
+        let generational = self.generations.usable() && beside;
+        pacer::collected(live, scanned, generational, allocating.min(cores));
         live
     }
 }

@@ -51,7 +51,7 @@ impl Cycle {
         let live = self.begin_sweep(reason, &tally, all, 0, watched);
         self.end_stop(world, stop, stop_begin, &mut account);
         hooks::event(hooks::Event::SweepBegin, None);
-        pool::sweep();
+        pool::sweep(self.spare_core);
         if watched {
             collector::start();
             if collector::is_ready() {
@@ -83,7 +83,8 @@ impl Cycle {
         }
         let mortality = self.sample.mortality();
         self.sample.note();
-        self.generations.sampled(mortality, marked, pacer::since());
+        self.generations
+            .sampled(mortality, marked, pacer::since(), self.spare_core);
         // Where memory is exhausted there is none for another thread.
         let watched = self.generations.pays()
             && reason != Reason::Exhausted

@@ -81,6 +81,21 @@ pub fn for_each(mut f: impl FnMut(&'static ThreadHeap)) {
     }
 }
 
+/// With the world stopped, once in each collection: how many threads have allocated a good part (a sixteenth) of what the one
+/// that allocated most took since the last collection. At least 1.
+pub fn count_allocating() -> usize {
+    let mut most = 0;
+    for_each(|h| most = most.max(h.taken.load(Relaxed) - h.taken_before.load(Relaxed)));
+    let mut count = 0;
+    for_each(|h| {
+        let taken = h.taken.load(Relaxed);
+        let since = taken - h.taken_before.load(Relaxed);
+        h.taken_before.store(taken, Relaxed);
+        count += usize::from(since > 0 && since >= most / 16);
+    });
+    count.max(1)
+}
+
 /// The calling thread ends: its caches and blocks go to the central lists, its heap waits for reuse.
 pub fn retire_current() {
     // SAFETY: the pointer is the empty heap or one in the arena; both live for ever.
@@ -291,5 +306,40 @@ pub fn drain_all_dead() {
     while again {
         again = false;
         for_each(|h| again |= h.tid.load(SeqCst) == 0 && super::remote::drain_stack(h));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::{self, alloc};
+    use std::thread;
+
+    /// As many objects of 256 bytes as `counts` says in threads of their own, which end when all have allocated theirs.
+    fn allocate_in_threads(counts: &'static [usize]) {
+        let all = std::sync::Arc::new(std::sync::Barrier::new(counts.len()));
+        let threads = counts.iter().map(|&count| {
+            let all = all.clone();
+            thread::spawn(move || {
+                for _ in 0..count {
+                    assert!(!alloc::alloc(Kind::Atomic, 256, false).is_null());
+                }
+                all.wait();
+            })
+        });
+        let threads: std::vec::Vec<_> = threads.collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+    }
+
+    #[test]
+    fn threads_that_allocate_much_are_counted() {
+        let path = concat!(module_path!(), "::threads_that_allocate_much_are_counted");
+        heap::testing::in_own_process(path, || {
+            heap::init();
+            assert_eq!(count_allocating(), 1, "nobody has allocated");
+            allocate_in_threads(&[4000, 4000, 2000, 10]);
+            assert_eq!(count_allocating(), 3);
+            assert_eq!(count_allocating(), 1, "none has since");
+        });
     }
 }

@@ -44,6 +44,8 @@ pub struct ThreadHeap {
     pub unreported: AtomicIsize,
     /// Bytes taken, ever.
     pub taken: AtomicU64,
+    /// The same at the last collection. Only the collector uses it.
+    pub taken_before: AtomicU64,
     /// Kernel thread id.
     pub tid: AtomicU32,
     /// Next dead heap.
@@ -121,6 +123,7 @@ impl ThreadHeap {
             zeal: AtomicU32::new(0),
             unreported: AtomicIsize::new(0),
             taken: AtomicU64::new(0),
+            taken_before: AtomicU64::new(0),
             tid: AtomicU32::new(0),
             next_dead: AtomicU32::new(0),
             caches: [const { [const { Cache::EMPTY }; 1 << CLASS_BITS] }; KINDS],

@@ -1,15 +1,17 @@
 //! Helper threads: they mark while a phase is under way and sweep afterwards. Started with the first collection, stopped
 //! by nothing; in a fork child they start anew.
 
+use super::place;
 use super::shared::{MAX_MARKERS, shared};
 use crate::config;
 use crate::heap::{runs, sweep};
 use crate::sys::lock::{futex_wait, futex_wait_for, futex_wake};
+use crate::sys::raw::gettid;
 use crate::trace::{self, Event};
 use crate::world;
 use core::ptr;
 use core::sync::atomic::{
-    AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
 /// Live bytes per marker below which waking another one costs more than it gives.
@@ -18,6 +20,8 @@ const PER_MARKER: usize = 1 << 20;
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 static READY: AtomicU32 = AtomicU32::new(0);
 static WORK: AtomicU32 = AtomicU32::new(0);
+/// Helpers sweep when they have marked.
+static SWEEPS: AtomicBool = AtomicBool::new(true);
 
 /// Number of markers for a heap with `live` reachable bytes.
 pub fn markers(live: usize) -> usize {
@@ -29,7 +33,8 @@ pub fn markers(live: usize) -> usize {
     most.min(1 + live / PER_MARKER)
 }
 
-fn cores() -> usize {
+/// Processors that the process may use.
+pub fn cores() -> usize {
     // SAFETY: a zeroed cpu_set_t is valid, and the call fills at most its size.
     unsafe {
         let mut set: libc::cpu_set_t = core::mem::zeroed();
@@ -87,6 +92,7 @@ pub fn spawn(routine: extern "C" fn(*mut libc::c_void) -> *mut libc::c_void, id:
 
 extern "C" fn run(id: *mut libc::c_void) -> *mut libc::c_void {
     world::exempt_self();
+    place::enter(id.addr(), gettid() as u32);
     READY.fetch_add(1, Release);
     futex_wake(&READY, 1);
     let id = id.addr();
@@ -97,25 +103,37 @@ extern "C" fn run(id: *mut libc::c_void) -> *mut libc::c_void {
         let now = WORK.load(Acquire);
         if now == seen {
             futex_wait_for(&WORK, seen, 50_000_000);
-            runs::tick();
+            if WORK.load(Acquire) == seen {
+                while sweep::step() {}
+                runs::tick();
+            }
             continue;
         }
         seen = now;
         shared().help(id);
-        if sweep::step() {
+        if SWEEPS.load(Relaxed) && sweep::step() {
             let _sweep = trace::span(Event::Sweep);
             while sweep::step() {}
         }
     }
 }
 
-/// A mark phase has begun.
+/// A mark phase has begun, and the calling thread leads it.
 pub fn wake() {
-    sweep();
+    place::keep_off_here();
+    ask();
 }
 
-/// A sweep has begun.
-pub fn sweep() {
+/// A sweep has begun. With `idle` a processor has nothing to do but that: else the program's threads, which need what is swept, do it
+/// as they go on, and the helpers only what is left some time later.
+pub fn sweep(idle: bool) {
+    SWEEPS.store(idle, Relaxed);
+    if idle {
+        ask();
+    }
+}
+
+fn ask() {
     if STARTED.load(Relaxed) > 0 {
         WORK.fetch_add(1, Release);
         futex_wake(&WORK, i32::MAX);
@@ -126,4 +144,5 @@ pub fn sweep() {
 pub fn after_fork_child() {
     STARTED.store(0, Relaxed);
     READY.store(0, Relaxed);
+    place::after_fork_child();
 }
