@@ -4,8 +4,9 @@
 use crate::config;
 use crate::cycle;
 use crate::kinds;
-use crate::mark::pool;
+use crate::mark::{place, pool};
 use crate::sys::lock::{futex_wait, futex_wait_for, futex_wake};
+use crate::sys::raw::gettid;
 use core::sync::atomic::{AtomicU32, Ordering::*};
 
 const IDLE: u32 = 0;
@@ -31,6 +32,7 @@ pub fn request() -> bool {
 /// Has the thread do what is to be done: it was started before.
 pub fn ask() {
     if STATE.compare_exchange(IDLE, ASKED, SeqCst, Relaxed).is_ok() {
+        place::COLLECTOR.keep_off_here();
         futex_wake(&STATE, 1);
     }
 }
@@ -90,6 +92,7 @@ fn ensure_started() -> bool {
 
 extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
     crate::world::exempt_self();
+    place::COLLECTOR.enter(0, gettid());
     // SAFETY: the name is NUL-terminated and short enough.
     unsafe { libc::pthread_setname_np(libc::pthread_self(), c"dunegc".as_ptr()) };
     STARTED.store(2, Release);
@@ -114,4 +117,5 @@ extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
 pub fn after_fork_child() {
     STARTED.store(0, Relaxed);
     STATE.store(IDLE, Relaxed);
+    place::COLLECTOR.after_fork_child();
 }

@@ -37,6 +37,10 @@ const SET_ASIDE: usize = 30;
 pub const VAIN_MOST: usize = 96 << 20;
 /// Most bytes that a thread marks at a time: some ten microseconds.
 const ASSIST: u64 = 64 << 10;
+/// Most bytes of written memory that a thread looks through at a time: some hundred microseconds.
+const ASSIST_AGAIN: u64 = 1 << 20;
+/// Least allocation in which a round of looking through written memory is to end.
+const ROOM_AGAIN: usize = 16 << 10;
 /// Least allocation between two phases of a collection.
 const ROOM: usize = 256 << 10;
 /// How long an allocation waits when the heap has grown twice as much as it should.
@@ -45,6 +49,10 @@ const WAIT_NS: u64 = 500_000;
 const ZEAL_WAIT_NS: u64 = 50_000_000;
 /// Bytes to be marked for each 256 allocated, 0 for none.
 static RATIO: AtomicU64 = AtomicU64::new(0);
+/// Most bytes that a thread marks at a time now.
+static MOST: AtomicU64 = AtomicU64::new(ASSIST);
+/// Threads came by that could help.
+static CAME_BY: AtomicBool = AtomicBool::new(false);
 /// Allocated since the last collection when marking began.
 static BEGUN: AtomicUsize = AtomicUsize::new(0);
 
@@ -127,13 +135,15 @@ fn assist(heap: &ThreadHeap) {
     }
     let ratio = RATIO.load(Relaxed);
     if ratio != 0 {
-        let allocated = since().saturating_sub(BEGUN.load(Relaxed));
+        CAME_BY.store(true, Relaxed);
+        let own = heap.unreported.load(Relaxed).max(0) as usize;
+        let allocated = (since() + own).saturating_sub(BEGUN.load(Relaxed));
         let owed = (allocated as u64 * ratio) >> 8;
         let behind = owed.saturating_sub(shared().progress());
         if behind > 0 {
             let mut span = trace::span(Event::Assist);
             critical::enter(heap);
-            span.set(shared().assist(behind.min(ASSIST)));
+            span.set(shared().assist(behind.min(MOST.load(Relaxed))));
             critical::leave(heap);
         }
     }
@@ -146,19 +156,28 @@ fn assist(heap: &ThreadHeap) {
 /// The program runs while `bytes` bytes, about, are being marked: threads that allocate help so that it is done when the heap has
 /// grown by what is set aside for that.
 pub fn begin_marking(bytes: usize) {
-    share_out(bytes, trigger() / 100 * SET_ASIDE);
+    MOST.store(ASSIST, Relaxed);
+    share_out(bytes, (trigger() / 100 * SET_ASIDE).max(ROOM));
 }
 
-/// As [`begin_marking`], for `bytes` bytes that were written and are scanned again: meanwhile much less is to be written.
-pub fn begin_remarking(bytes: usize) {
-    share_out(bytes, bytes / 4);
+/// As [`begin_marking`], for `bytes` bytes that were written and are looked through again: threads that allocate help so that it is done
+/// when `room` bytes are allocated.
+pub fn begin_remarking(bytes: usize, room: usize) {
+    MOST.store(ASSIST_AGAIN, Relaxed);
+    share_out(bytes, room.max(ROOM_AGAIN));
 }
 
 /// Threads help so that `bytes` bytes are marked when `room` bytes are allocated.
 fn share_out(bytes: usize, room: usize) {
     shared().reset_progress();
+    CAME_BY.store(false, Relaxed);
     BEGUN.store(since(), Relaxed);
-    RATIO.store(((bytes as u64) << 8) / room.max(ROOM) as u64, Relaxed);
+    RATIO.store(((bytes as u64) << 8) / room as u64, Relaxed);
+}
+
+/// Threads of the program allocate, and so can be held up, since helping last began.
+pub fn can_be_held_up() -> bool {
+    CAME_BY.load(Relaxed)
 }
 
 /// The program's threads need not help any more.

@@ -30,7 +30,9 @@ use crate::zeal;
 /// Written bytes with which the last stop may begin.
 const FEW: usize = 128 << 10;
 /// Most harvests with the program running.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 10;
+/// After so many in succession that find as much as before, of a program that does not allocate, it is stopped.
+const IN_VAIN: u32 = 4;
 /// How often the last stop is tried.
 const TRIES: u32 = 6;
 
@@ -122,6 +124,7 @@ impl Cycle {
 
     /// Marks while the program runs. `None` if memory was refused.
     fn mark_beside(&mut self, keep: bool, account: &mut Account) -> Option<Tally> {
+        let begun = pacer::since();
         let markers = pool::beside();
         let scope = scope();
         let mut span = trace::span(Event::MarkConcurrent);
@@ -135,7 +138,10 @@ impl Cycle {
         span.set(tally.bytes);
         drop(span);
         zeal::boundary();
-        let mut last = usize::MAX;
+        // What is written while pages are looked through gets less only if much less is allocated meanwhile, because who writes all over
+        // the heap soon comes to the same pages again: each round has a quarter of the last one's room.
+        let mut room = pacer::since().saturating_sub(begun);
+        let (mut last, mut in_vain) = (usize::MAX, 0);
         let rounds = zeal::rounds();
         for _ in 0..rounds.unwrap_or(ROUNDS) {
             let mut span = trace::span(Event::Harvest);
@@ -143,7 +149,8 @@ impl Cycle {
             span.set((written / 4096) as u64);
             drop(span);
             account.harvested(written);
-            pacer::begin_remarking(written);
+            room /= 4;
+            pacer::begin_remarking(written, room);
             let mut span = trace::span(Event::Remark);
             let again = Work {
                 roots: &[],
@@ -155,7 +162,9 @@ impl Cycle {
             drop(span);
             tally.add(&more);
             zeal::boundary();
-            if rounds.is_none() && (written <= FEW || written > last / 4 * 3) {
+            let stuck = written > last / 4 * 3 && !pacer::can_be_held_up();
+            in_vain = if stuck { in_vain + 1 } else { 0 };
+            if rounds.is_none() && (written <= FEW || in_vain == IN_VAIN) {
                 break;
             }
             last = written;

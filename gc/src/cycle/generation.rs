@@ -31,7 +31,7 @@ pub(super) struct Generations {
     full: usize,
     /// Marked bytes now.
     old: usize,
-    /// What the last collection that kept marks found beyond them.
+    /// What the last collection that kept marks found beyond them; `usize::MAX`: there was none since everything was marked.
     found: usize,
     /// Bytes that were written when the last collection began.
     written: usize,
@@ -57,7 +57,7 @@ impl Generations {
             usable: false,
             full: 0,
             old: 0,
-            found: 0,
+            found: usize::MAX,
             written: 0,
             survival: 0,
             mortality: 0,
@@ -180,7 +180,7 @@ impl Generations {
             self.grew = self.grows(bytes, new);
             let before = self.old + new / 100 * self.survival.min(100);
             self.mortality = before.saturating_sub(bytes) * 100 / before.max(1);
-            (self.full, self.old) = (bytes, bytes);
+            (self.full, self.old, self.found) = (bytes, bytes, usize::MAX);
             self.fulls += 1;
             self.pause = self.pause.saturating_sub(1);
         }
@@ -235,6 +235,16 @@ mod tests {
             g.sampled(Some(0), 30 * MB, 60 * MB, spare);
             assert_eq!(g.pays(), pays, "{spare}");
         }
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_expected_to_be_much() {
+        let mut g = marked();
+        assert_eq!(g.expected(true), pacer::since(), "all of it may be found");
+        assert!(!g.is_short());
+        g.marked(MB, 40 * MB, true);
+        g.found = 0;
+        assert_eq!(g.expected(true), 0);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::hooks;
 use crate::kind::{KINDS, Kind};
 use crate::mark::marker::Tally;
 use crate::mark::shared::{Scope, Work, shared};
-use crate::mark::{pool, rescan};
+use crate::mark::{place, pool, rescan};
 use crate::pacer;
 use crate::raw::CollectError;
 use crate::sys::clock::now_ns;
@@ -278,8 +278,10 @@ impl Cycle {
         }
         let live = marked + born;
         let scanned = (live + tally.roots as usize).saturating_sub(tally.atomic as usize);
-        let (allocating, cores) = (registry::count_allocating(), pool::cores());
-        self.spare_core = allocating < cores;
+        let (allocating, cores) = (registry::count_allocating(), place::processors());
+        // The collector's thread may be at work beside those that allocate.
+        let own = usize::from(config::get().concurrent && collector::is_ready());
+        self.spare_core = allocating + own < cores;
         let generational = self.generations.usable() && beside;
         pacer::collected(live, scanned, generational, allocating.min(cores));
         live

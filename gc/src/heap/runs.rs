@@ -7,7 +7,7 @@
 
 use super::block::{Block, Info};
 use super::layout::{self, BLOCK, table};
-use super::populate::{self, HUGE_BLOCKS};
+use super::populate;
 use super::region::{Options, Region};
 use crate::sys::lock::{Guard, Lock};
 use crate::sys::{clock, mem};
@@ -108,11 +108,11 @@ pub fn allocate(n: usize, align: usize) -> Option<Run> {
     }?;
     r.in_use += n;
     if run.zero && n == 1 && r.in_use >= populate::FROM {
-        let ahead = r.unprepared(run.first);
-        let huge = r.region.huge();
+        let ahead = r.unprepared(run.first, populate::step());
+        let (huge, frontier) = (r.region.huge(), r.region.frontier());
         drop(r);
-        if ahead > 0 {
-            populate::ahead(run.first, ahead, huge);
+        if ahead > 0 && populate::ahead(run.first, ahead, frontier, huge) {
+            crate::mark::pool::ask_one();
         }
     }
     Some(run)
@@ -309,10 +309,10 @@ impl Runs {
         })
     }
 
-    /// Blocks from `b`, just taken, to the end of its two megabytes, if they are the end of the heap that is entered for the
+    /// Blocks from `b`, just taken, to the end of its `step` ones, if they are the end of the heap that is entered for the
     /// first time; else 0.
-    fn unprepared(&mut self, b: Block) -> usize {
-        let end = (b.0 as usize / HUGE_BLOCKS + 1) * HUGE_BLOCKS;
+    fn unprepared(&mut self, b: Block, step: usize) -> usize {
+        let end = (b.0 as usize / step + 1) * step;
         if (b.0 as usize) < self.prepared || end > self.region.frontier() {
             return 0;
         }

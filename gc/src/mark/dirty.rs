@@ -15,7 +15,7 @@ pub struct Kinds {
     pub explicit: u32,
 }
 
-/// Scans `[lo, hi)`, a part of the heap with ends that are multiples of 8. Only the part of an object that lies inside is
+/// Scans `[lo, hi)`, a part of the heap with ends that are multiples of 16. Only the part of an object that lies inside is
 /// scanned: the rest was not written.
 pub fn scan(m: &mut Marker, lo: usize, hi: usize, kinds: Kinds) {
     let base = layout::base();
@@ -51,14 +51,15 @@ fn scan_block(m: &mut Marker, b: Block, lo: usize, hi: usize, kinds: Kinds) {
                 if w == last / 64 {
                     bits &= !0 >> (63 - last % 64);
                 }
+                let base = b.addr() + w * 64 * size;
+                if !kind.is_described() {
+                    m.objects(base, size, bits, (lo, hi));
+                    continue;
+                }
                 while bits != 0 {
-                    let at = b.addr() + (w * 64 + bits.trailing_zeros() as usize) * size;
+                    let at = base + bits.trailing_zeros() as usize * size;
                     bits &= bits - 1;
-                    if kind.is_described() {
-                        find::slot(at).iter().for_each(|s| m.object(s));
-                    } else {
-                        m.range(at.max(lo), (at + size).min(hi));
-                    }
+                    find::slot(at).iter().for_each(|s| m.object(s));
                 }
             }
         }

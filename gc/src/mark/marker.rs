@@ -55,6 +55,8 @@ pub struct Tally {
     pub atomic: u64,
     /// Bytes of roots scanned.
     pub roots: u64,
+    /// Bytes of written memory looked through.
+    pub written: u64,
 }
 
 impl Tally {
@@ -64,6 +66,7 @@ impl Tally {
         self.bytes += other.bytes;
         self.atomic += other.atomic;
         self.roots += other.roots;
+        self.written += other.written;
     }
 }
 
@@ -95,8 +98,8 @@ struct Heap<'a> {
 }
 
 /// Where grey objects go.
-struct Grey {
-    ring: Ring,
+struct Grey<const OBJECTS: bool> {
+    ring: Ring<OBJECTS>,
     top: Top,
 }
 
@@ -149,19 +152,56 @@ impl<'a> Marker<'a> {
     #[inline(never)]
     fn range_as<const HOW: u8>(&mut self, top: Top, lo: usize, hi: usize) -> Top {
         let heap = self.heap;
-        let mut grey = Grey {
+        let mut grey = Grey::<false> {
             ring: Ring::none(),
             top,
         };
         let (first, last) = (lo.next_multiple_of(16).min(hi), hi & !15);
         if lo < first {
-            self.found::<HOW>(&heap, &mut grey, lo);
+            self.found::<HOW, _>(&heap, &mut grey, lo);
         }
-        self.scan::<HOW>(&heap, &mut grey, first, last);
+        self.scan::<HOW, _>(&heap, &mut grey, first, last);
         if last < hi && first <= last {
-            self.found::<HOW>(&heap, &mut grey, last);
+            self.found::<HOW, _>(&heap, &mut grey, last);
         }
         grey.top
+    }
+
+    /// Scans what lies in `[lo, hi)` of the objects of `size` bytes whose numbers, counted from `base`, are set in `bits`. Most of what
+    /// they refer to is marked: only marks are fetched ahead.
+    pub fn objects(&mut self, base: usize, size: usize, bits: u64, (lo, hi): (usize, usize)) {
+        let top = self.top;
+        self.top = match self.how {
+            TAGGED => self.objects_as::<TAGGED>(top, base, size, bits, (lo, hi)),
+            EXACT => self.objects_as::<EXACT>(top, base, size, bits, (lo, hi)),
+            _ => self.objects_as::<PLAIN>(top, base, size, bits, (lo, hi)),
+        };
+    }
+
+    #[inline(never)]
+    fn objects_as<const HOW: u8>(
+        &mut self,
+        top: Top,
+        base: usize,
+        size: usize,
+        mut bits: u64,
+        (lo, hi): (usize, usize),
+    ) -> Top {
+        let heap = self.heap;
+        let mut grey = Grey::<false> {
+            ring: Ring::empty(),
+            top,
+        };
+        while bits != 0 {
+            let at = base + bits.trailing_zeros() as usize * size;
+            bits &= bits - 1;
+            while grey.ring.is_crowded() {
+                self.put_one_back(&mut grey);
+            }
+            // An object and a page begin at multiples of 16.
+            self.scan::<HOW, _>(&heap, &mut grey, at.max(lo), (at + size).min(hi));
+        }
+        self.put_back(grey)
     }
 
     /// Scans `[lo, hi)` leaving out words that point into the object `[lo, hi)` itself.
@@ -209,7 +249,7 @@ impl<'a> Marker<'a> {
     #[inline(never)]
     fn drain_as<const HOW: u8>(&mut self, top: Top, most: u64) -> Top {
         let heap = self.heap;
-        let mut grey = Grey {
+        let mut grey = Grey::<true> {
             ring: Ring::empty(),
             top,
         };
@@ -248,7 +288,7 @@ impl<'a> Marker<'a> {
             if f.mark.is_none_or(|m| slot::reach(m, || false)) {
                 objects += 1;
                 bytes += f.size as u64;
-                self.scan::<HOW>(&heap, &mut grey, f.addr, f.addr + f.size);
+                self.scan::<HOW, _>(&heap, &mut grey, f.addr, f.addr + f.size);
             }
             if grey.ring.taken().is_multiple_of(SHARE_EVERY) {
                 self.tally.bytes += mem::take(&mut bytes);
@@ -265,7 +305,13 @@ impl<'a> Marker<'a> {
 
     /// Scans `[lo, hi)`, both multiples of 16.
     #[inline(always)]
-    fn scan<const HOW: u8>(&mut self, heap: &Heap, grey: &mut Grey, lo: usize, hi: usize) {
+    fn scan<const HOW: u8, const OBJECTS: bool>(
+        &mut self,
+        heap: &Heap,
+        grey: &mut Grey<OBJECTS>,
+        lo: usize,
+        hi: usize,
+    ) {
         let mut at = lo;
         while at < hi {
             let (mut words, next) = match (HOW, at + 32 <= hi) {
@@ -276,7 +322,7 @@ impl<'a> Marker<'a> {
                 (_, false) => (unsafe { heap.filter.two(at) }, at + 16),
             };
             while words != 0 {
-                self.found::<HOW>(heap, grey, at + words.trailing_zeros() as usize * 8);
+                self.found::<HOW, _>(heap, grey, at + words.trailing_zeros() as usize * 8);
                 words &= words - 1;
             }
             at = next;
@@ -285,7 +331,12 @@ impl<'a> Marker<'a> {
 
     /// There may be a pointer into the heap at `at`.
     #[inline(always)]
-    fn found<const HOW: u8>(&mut self, heap: &Heap, grey: &mut Grey, at: usize) {
+    fn found<const HOW: u8, const OBJECTS: bool>(
+        &mut self,
+        heap: &Heap,
+        grey: &mut Grey<OBJECTS>,
+        at: usize,
+    ) {
         // SAFETY: as in `scan`. Volatile, because its owner's type is not known and may be anything.
         let word = unsafe { ptr::read_volatile(at as *const usize) };
         let off = match HOW {
@@ -293,14 +344,19 @@ impl<'a> Marker<'a> {
             _ => word.wrapping_sub(heap.base),
         };
         if off < heap.limit {
-            self.target::<HOW>(heap, grey, off);
+            self.target::<HOW, _>(heap, grey, off);
         }
     }
 
     /// Two markers may both mark the same object at the same moment and both scan it, which is harmless: plain loads and stores do,
     /// where bits would need a locked instruction, whose cost is that nothing overlaps with it.
     #[inline(always)]
-    fn target<const HOW: u8>(&mut self, heap: &Heap, grey: &mut Grey, off: usize) {
+    fn target<const HOW: u8, const OBJECTS: bool>(
+        &mut self,
+        heap: &Heap,
+        grey: &mut Grey<OBJECTS>,
+        off: usize,
+    ) {
         let b = Block::at(off);
         // SAFETY: `off` is below the limit.
         let info = unsafe { b.info_from(heap.infos) };
@@ -427,15 +483,20 @@ impl<'a> Marker<'a> {
     }
 
     /// What is in the ring goes to the stack, marked.
-    fn put_back(&mut self, mut grey: Grey) -> Top {
+    fn put_back<const OBJECTS: bool>(&mut self, mut grey: Grey<OBJECTS>) -> Top {
         while !grey.ring.is_empty() {
-            // SAFETY: it is not empty.
-            let f = unsafe { grey.ring.take() };
-            if f.mark.is_none_or(|m| slot::reach(m, || false)) {
-                grey.top = self.push(grey.top, Entry::small(f.addr, f.size, true));
-            }
+            self.put_one_back(&mut grey);
         }
         grey.top
+    }
+
+    /// The oldest in the ring, which is not empty, goes to the stack, if it is grey or can be marked.
+    fn put_one_back<const OBJECTS: bool>(&mut self, grey: &mut Grey<OBJECTS>) {
+        // SAFETY: it is not empty.
+        let f = unsafe { grey.ring.take() };
+        if f.mark.is_none_or(|m| slot::reach(m, || false)) {
+            grey.top = self.push(grey.top, Entry::small(f.addr, f.size, true));
+        }
     }
 
     /// Tells what it did, and hands some work out if somebody wants some.

@@ -7,7 +7,7 @@ mod filter;
 pub mod marker;
 pub mod packet;
 pub mod phase;
-mod place;
+pub mod place;
 pub mod pool;
 pub mod rescan;
 mod ring;

@@ -4,7 +4,7 @@
 use super::place;
 use super::shared::{MAX_MARKERS, shared};
 use crate::config;
-use crate::heap::{runs, sweep};
+use crate::heap::{populate, runs, sweep};
 use crate::sys::lock::{futex_wait, futex_wait_for, futex_wake};
 use crate::sys::raw::gettid;
 use crate::trace::{self, Event};
@@ -29,21 +29,11 @@ pub fn markers(live: usize) -> usize {
     if !c.background {
         return 1;
     }
-    let most = c.markers.map_or_else(cores, usize::from).min(MAX_MARKERS);
+    let most = c
+        .markers
+        .map_or_else(place::processors, usize::from)
+        .min(MAX_MARKERS);
     most.min(1 + live / PER_MARKER)
-}
-
-/// Processors that the process may use.
-pub fn cores() -> usize {
-    // SAFETY: a zeroed cpu_set_t is valid, and the call fills at most its size.
-    unsafe {
-        let mut set: libc::cpu_set_t = core::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) == 0 {
-            (libc::CPU_COUNT(&set) as usize).max(1)
-        } else {
-            1
-        }
-    }
 }
 
 /// Starts helpers up to `n`, world running, outside critical sections. Fewer if the system refuses threads.
@@ -65,7 +55,7 @@ pub fn ensure_started(n: usize) {
 pub fn beside() -> usize {
     let c = config::get();
     c.markers
-        .map_or_else(|| cores() - 1, usize::from)
+        .map_or_else(|| place::processors() - 1, usize::from)
         .clamp(1, MAX_MARKERS)
 }
 
@@ -92,7 +82,7 @@ pub fn spawn(routine: extern "C" fn(*mut libc::c_void) -> *mut libc::c_void, id:
 
 extern "C" fn run(id: *mut libc::c_void) -> *mut libc::c_void {
     world::exempt_self();
-    place::enter(id.addr(), gettid() as u32);
+    place::HELPERS.enter(id.addr(), gettid());
     READY.fetch_add(1, Release);
     futex_wake(&READY, 1);
     let id = id.addr();
@@ -110,6 +100,7 @@ extern "C" fn run(id: *mut libc::c_void) -> *mut libc::c_void {
             continue;
         }
         seen = now;
+        populate::help();
         shared().help(id);
         if SWEEPS.load(Relaxed) && sweep::step() {
             let _sweep = trace::span(Event::Sweep);
@@ -120,7 +111,7 @@ extern "C" fn run(id: *mut libc::c_void) -> *mut libc::c_void {
 
 /// A mark phase has begun, and the calling thread leads it.
 pub fn wake() {
-    place::keep_off_here();
+    place::HELPERS.keep_off_here();
     ask();
 }
 
@@ -128,9 +119,17 @@ pub fn wake() {
 /// as they go on, and the helpers only what is left some time later.
 pub fn sweep(idle: bool) {
     SWEEPS.store(idle, Relaxed);
+    populate::set_helped(idle && STARTED.load(Relaxed) > 0);
     if idle {
         ask();
     }
+}
+
+/// A helper is to look what there is to do.
+pub fn ask_one() {
+    place::HELPERS.keep_off_here();
+    WORK.fetch_add(1, Release);
+    futex_wake(&WORK, 1);
 }
 
 fn ask() {
@@ -144,5 +143,6 @@ fn ask() {
 pub fn after_fork_child() {
     STARTED.store(0, Relaxed);
     READY.store(0, Relaxed);
-    place::after_fork_child();
+    place::HELPERS.after_fork_child();
+    populate::after_fork_child();
 }

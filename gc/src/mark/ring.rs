@@ -22,9 +22,9 @@ pub struct Fetched {
     pub mark: Option<&'static AtomicU8>,
 }
 
-/// The ring. It lies on the stack, where the next collection may find what this one leaves there: the
+/// The ring; with `OBJECTS` the memory of the objects is fetched, else only their marks. It lies on the stack, where the next collection may find what this one leaves there: the
 /// addresses of objects are inverted, and so are no pointers.
-pub struct Ring {
+pub struct Ring<const OBJECTS: bool> {
     addr: [MaybeUninit<usize>; RING],
     size: [MaybeUninit<usize>; RING],
     mark: [MaybeUninit<Option<&'static AtomicU8>>; RING],
@@ -33,10 +33,10 @@ pub struct Ring {
     end: usize,
 }
 
-impl Ring {
+impl<const OBJECTS: bool> Ring<OBJECTS> {
     /// With nothing in it.
     #[inline(always)]
-    pub fn empty() -> Ring {
+    pub fn empty() -> Self {
         Ring {
             addr: [MaybeUninit::uninit(); RING],
             size: [MaybeUninit::uninit(); RING],
@@ -48,7 +48,7 @@ impl Ring {
 
     /// One that has no room, and from which nothing may be taken.
     #[inline(always)]
-    pub fn none() -> Ring {
+    pub fn none() -> Self {
         Ring {
             end: RING,
             ..Ring::empty()
@@ -59,6 +59,12 @@ impl Ring {
     #[inline(always)]
     pub fn has_room(&self) -> bool {
         self.end - self.first < RING
+    }
+
+    /// It is more than half full.
+    #[inline(always)]
+    pub fn is_crowded(&self) -> bool {
+        self.end - self.first > RING / 2
     }
 
     /// Nothing is in it.
@@ -73,14 +79,16 @@ impl Ring {
         self.first
     }
 
-    /// Puts an object in, and has its mark and its first two cache lines fetched.
+    /// Puts an object in, and has its mark fetched, and its first two cache lines.
     #[inline(always)]
     pub fn put(&mut self, addr: usize, size: usize, mark: Option<&'static AtomicU8>) {
         if let Some(m) = mark {
             fetch(m.as_ptr() as usize);
         }
-        fetch(addr);
-        if size > LINE / 2 {
+        if OBJECTS {
+            fetch(addr);
+        }
+        if OBJECTS && size > LINE / 2 {
             // Sizes are multiples of 16: a smaller one may end in the next line, too.
             fetch(addr + (size - 16).min(LINE));
         }

@@ -171,6 +171,7 @@ impl Shared {
             bytes: self.bytes.load(Relaxed),
             atomic: self.atomic.load(Relaxed),
             roots: self.roots.load(Relaxed),
+            written: 0,
         })
     }
 
@@ -237,8 +238,8 @@ impl Shared {
         self.roots.fetch_add(t.roots, Relaxed);
     }
 
-    /// A thread of the program marks about `bytes` bytes in a phase under way, if there is something for it to do; what it
-    /// marked. In a critical section: the phase does not end before it leaves.
+    /// A thread of the program marks about `bytes` bytes in a phase under way, or looks through as much written memory, if there is something
+    /// for it to do; how much it did. In a critical section: the phase does not end before it leaves.
     pub fn assist(&self, bytes: u64) -> u64 {
         let Some(phase) = self.phase.under_way() else {
             return 0;
@@ -247,21 +248,25 @@ impl Shared {
             return 0;
         }
         let mut done = 0;
-        if let Some(mut m) = Marker::new(self, NO_DEQUE, true)
-            && self.find_work(&mut m, bytes)
+        while done < bytes
+            && let Some(mut m) = Marker::new(self, NO_DEQUE, true)
+            && self.find_work(&mut m, bytes, done == 0)
         {
-            m.help(bytes);
-            done = m.tally.bytes;
+            m.help((bytes - done).saturating_sub(m.tally.written));
+            done += m.tally.bytes + m.tally.written;
             self.count_in(&mut m);
         }
         self.phase.leave();
         done
     }
 
-    /// Finds something for a thread that helps. Looks for a while if the thread owes much.
-    fn find_work(&self, m: &mut Marker, bytes: u64) -> bool {
+    /// Finds something for a thread that helps. With `wait` it looks for a while if the thread owes much.
+    fn find_work(&self, m: &mut Marker, bytes: u64, wait: bool) -> bool {
         if self.steal(m) || self.roots_step(m) {
             return true;
+        }
+        if !wait {
+            return false;
         }
         self.help_offered.store(true, Relaxed);
         (0..bytes / PER_LOOK).any(|_| {
@@ -340,6 +345,7 @@ impl Shared {
                 explicit: self.explicit.load(Relaxed),
             };
             dirty::scan(m, r.lo, r.hi, kinds);
+            m.tally.written += (r.hi - r.lo) as u64;
             self.progressed((r.hi - r.lo) as u64);
             return true;
         }
