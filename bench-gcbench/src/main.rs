@@ -46,7 +46,7 @@ enum Task {
     },
     /// Build, run the peers interleaved, print medians and ratios.
     Run(RunArgs),
-    /// Run guile and ecl with Debian's libgc1 and with this project's libgc.so.1 in turn.
+    /// Run guile, ecl, Nim, Objective-C and w3m with Debian's libgc1 and with this project's libgc.so.1 in turn.
     Languages(languages::LanguagesArgs),
     /// List the workloads.
     List {

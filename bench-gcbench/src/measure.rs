@@ -122,8 +122,6 @@ pub struct Exit {
     pub user: Duration,
     /// CPU time in the kernel.
     pub system: Duration,
-    /// Peak resident set in MiB.
-    pub rss_mib: f64,
 }
 
 /// Waits for `child` and takes its resource usage. Kills it after `timeout`, which is an error.
@@ -172,7 +170,6 @@ pub fn wait(child: &mut Child, timeout: Duration) -> Result<Exit> {
         status: ExitStatus::from_raw(status),
         user,
         system,
-        rss_mib: usage.ru_maxrss as f64 / 1024.0,
     })
 }
 

@@ -87,7 +87,8 @@
       (handler-case (error "number ~a" i) (error (e) (incf caught (length (princ-to-string e))))))))
 
 (defun reader ()
-  (let* ((text (with-output-to-string (s) (dotimes (i (* 300 *scale*)) (prin1 (list i (format nil "s~a" i) 'symbol (/ i 7)) s))))
+  (let* ((*print-pretty* nil)
+         (text (with-output-to-string (s) (dotimes (i (* 300 *scale*)) (prin1 (list i (format nil "s~a" i) 'symbol (/ i 7)) s))))
          (sum 0) (n 0))
     (with-input-from-string (s text)
       (loop for datum = (read s nil nil) while datum do (incf n) (incf sum (+ (first datum) (length (second datum))))))

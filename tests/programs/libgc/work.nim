@@ -1,5 +1,5 @@
 ## A Nim workload for the Boehm collector: sequences, strings, tables, reference cycles, closures, exceptions, threads.
-import tables, strutils, algorithm, sequtils
+import tables, strutils, algorithm, sequtils, os
 
 type
   Node = ref object
@@ -82,12 +82,14 @@ when compileOption("threads"):
     joinThreads(ts)
     $results
 
-echo "trees ", trees()
-echo "cycles ", cycles()
-echo "texts ", texts()
-echo "closures ", closures()
-echo "exceptions ", exceptions()
-echo "shapes ", shapes()
-when compileOption("threads"):
-  echo "threads ", threads()
+# As often as the first argument says.
+for round in 1 .. (if paramCount() > 0: parseInt(paramStr(1)) else: 1):
+  echo "trees ", trees()
+  echo "cycles ", cycles()
+  echo "texts ", texts()
+  echo "closures ", closures()
+  echo "exceptions ", exceptions()
+  echo "shapes ", shapes()
+  when compileOption("threads"):
+    echo "threads ", threads()
 quit(5)
