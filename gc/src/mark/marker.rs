@@ -6,6 +6,7 @@
 //! A collection is this loop, some dozen instructions for each object and a few for each of its words: what it needs all the
 //! time is kept in registers, and everything else left to functions that are rarely called.
 
+use super::delay::Delay;
 use super::entry::Entry;
 use super::filter::Filter;
 use super::packet::Packet;
@@ -80,6 +81,8 @@ pub struct Marker<'a> {
     heap: Heap<'a>,
     stack: Stack<'a>,
     top: Top,
+    /// Described objects, marked and not yet scanned.
+    delay: Delay,
     /// What it did so far.
     pub tally: Tally,
     /// Bytes of the tally that the others know of.
@@ -122,6 +125,7 @@ impl<'a> Marker<'a> {
             heap,
             stack,
             top,
+            delay: Delay::EMPTY,
             tally: Tally::default(),
             reported: 0,
         })
@@ -269,6 +273,9 @@ impl<'a> Marker<'a> {
                     grey.ring.put(entry.addr(), entry.size(), None);
                     continue;
                 }
+                let Some(entry) = self.delay.exchange(entry) else {
+                    continue;
+                };
                 grey.top = self.scan_special::<HOW>(grey.top, entry);
                 self.tally.bytes += mem::take(&mut bytes);
                 grey.top = self.look_around(grey.top);
@@ -277,6 +284,10 @@ impl<'a> Marker<'a> {
                 }
             }
             if grey.ring.is_empty() {
+                if let Some(entry) = self.delay.pop() {
+                    grey.top = self.scan_special::<HOW>(grey.top, entry);
+                    continue;
+                }
                 grey.top = self.stack.next_packet(grey.top);
                 if grey.top.is_empty() {
                     break;
@@ -300,6 +311,9 @@ impl<'a> Marker<'a> {
         }
         self.tally.bytes += bytes;
         self.tally.objects += objects;
+        while let Some(entry) = self.delay.pop() {
+            grey.top = self.push(grey.top, entry);
+        }
         self.put_back(grey)
     }
 

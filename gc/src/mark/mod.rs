@@ -1,5 +1,6 @@
 //! Marking: parallel, by work stealing, with prefetch.
 
+pub mod delay;
 pub mod deque;
 pub mod dirty;
 mod entry;
