@@ -25,6 +25,9 @@ pub fn request() -> bool {
     if !config::get().background || !cycle::is_for_collector() || !ensure_started() {
         return false;
     }
+    if !config::get().concurrent {
+        cycle::expect_hold(true);
+    }
     ask();
     true
 }
@@ -108,6 +111,7 @@ extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
         if cycle::collect_here().is_err() {
             crate::heap::critical::with(crate::pacer::put_off);
         }
+        cycle::expect_hold(false);
         STATE.store(IDLE, SeqCst);
         futex_wake(&STATE, i32::MAX);
     }

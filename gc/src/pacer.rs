@@ -11,6 +11,7 @@ use crate::cycle::{self, Reason};
 use crate::heap::thread::ThreadHeap;
 use crate::heap::{self, critical, runs};
 use crate::mark::shared::shared;
+use crate::raw::CollectError;
 use crate::trace::{self, Event};
 use core::sync::atomic::{
     AtomicBool, AtomicIsize, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
@@ -47,6 +48,8 @@ const ROOM: usize = 256 << 10;
 const WAIT_NS: u64 = 500_000;
 /// How long an allocation waits for a collection that zeal asked for.
 const ZEAL_WAIT_NS: u64 = 50_000_000;
+/// How long an allocation waits for a collection of another thread that is to stop the world.
+const STOP_WAIT_NS: u64 = 10_000_000;
 /// Bytes to be marked for each 256 allocated, 0 for none.
 static RATIO: AtomicU64 = AtomicU64::new(0);
 /// Most bytes that a thread marks at a time now.
@@ -114,24 +117,35 @@ fn due(heap: &ThreadHeap) {
     if collector::is_idle()
         && let Some(r) = cycle::collect_short()
     {
-        if r.is_err() {
-            heap::critical::with(put_off);
-        }
-        return;
+        return ended(r);
     }
     if collector::request() {
         return assist(heap);
     }
     let _stall = trace::span(Event::Stall);
-    if cycle::collect(Reason::Allocation).is_err() {
-        heap::critical::with(put_off);
+    ended(cycle::collect(Reason::Allocation));
+}
+
+/// What an allocation does after its attempt to collect.
+fn ended(attempt: Result<(), CollectError>) {
+    match attempt {
+        Ok(()) => {}
+        // What is allocated while another thread is about to stop the world would be memory that its collection was to save.
+        Err(CollectError::Busy) if cycle::wait_for_other(STOP_WAIT_NS) => {}
+        Err(CollectError::Busy) if !WANTED.load(Relaxed) => {}
+        Err(_) => heap::critical::with(put_off),
     }
 }
 
-/// A collection runs beside the program, or is about to: the thread helps as much as it allocates.
+/// A collection runs beside the program, or is about to: the thread helps as much as it allocates. If it is to hold the program, the
+/// thread waits for that.
 fn assist(heap: &ThreadHeap) {
     if heap::zeal() {
         return collector::wait(ZEAL_WAIT_NS);
+    }
+    if !config::get().concurrent {
+        let _stall = trace::span(Event::Stall);
+        return cycle::wait_for_hold(STOP_WAIT_NS);
     }
     let ratio = RATIO.load(Relaxed);
     if ratio != 0 {

@@ -3,7 +3,7 @@
 
 use super::account::Account;
 use super::phases::{scope, set_out};
-use super::{Cycle, Reason};
+use super::{Cycle, Reason, expect_hold};
 use crate::heap::{self, sweep};
 use crate::hooks;
 use crate::mark::marker::Tally;
@@ -71,6 +71,7 @@ impl Cycle {
             .marked(tally.bytes as usize, pacer::since(), keep);
         let live = self.begin_sweep(reason, &tally, all, 0, true);
         self.end_stop(world, stop, stop_begin, &mut account);
+        expect_hold(false);
         hooks::event(hooks::Event::SweepBegin, None);
         pool::sweep(self.spare_core);
         heap::critical::with(sweep::finish);

@@ -19,13 +19,13 @@ use crate::mark::shared::shared;
 use crate::mark::{pool, rescan};
 use crate::pacer;
 use crate::raw::CollectError;
-use crate::sys::lock::{Guard, Lock};
+use crate::sys::lock::{Guard, Lock, futex_wait_for, futex_wake};
 use crate::sys::scratch::ScratchVec;
 use crate::tracked::Tracked;
 use crate::world::{self, Registers};
 use crate::zeal;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use generation::Generations;
 use sample::Sample;
 
@@ -87,6 +87,8 @@ static IS_SHORT: AtomicBool = AtomicBool::new(false);
 static GENERATIONAL: AtomicBool = AtomicBool::new(false);
 /// What was watched from the last collection on is to be looked through, before the next one.
 static UNTIDY: AtomicBool = AtomicBool::new(false);
+/// 1 while the collector's own thread has been asked to hold the program, and has not let it go on yet.
+static HOLDING: AtomicU32 = AtomicU32::new(0);
 /// Thread pointer of the thread that holds [`CYCLE`], 0 for none.
 static HOLDER: AtomicUsize = AtomicUsize::new(0);
 /// It holds it by [`hold`].
@@ -137,6 +139,29 @@ pub(crate) fn collect_here() -> Result<(), CollectError> {
     }
     finalize::announce();
     Ok(())
+}
+
+/// Waits while another thread collects, or holds collections off, at most so long. False if the calling thread does, or none did.
+pub(crate) fn wait_for_other(ns: u64) -> bool {
+    if is_held() || CYCLE.try_lock().is_some() {
+        return false;
+    }
+    drop(CYCLE.lock_for(ns));
+    true
+}
+
+/// The collector's own thread is asked to hold the program, or has let it go on.
+pub(crate) fn expect_hold(holding: bool) {
+    if HOLDING.swap(holding.into(), Relaxed) != 0 && !holding {
+        futex_wake(&HOLDING, i32::MAX);
+    }
+}
+
+/// Waits until the collector's own thread, asked to hold the program, has let it go on, at most so long.
+pub(crate) fn wait_for_hold(ns: u64) {
+    if HOLDING.load(Relaxed) != 0 {
+        futex_wait_for(&HOLDING, 1, ns);
+    }
 }
 
 /// Collections are for the collector's own thread.
@@ -338,6 +363,7 @@ pub(crate) fn after_fork_child() {
     // SAFETY: only this thread exists. Where it came from, it held the lock of the fork protocol, so that whoever had this one had not begun to
     // change anything, or was marking, which changes nothing of it.
     unsafe { CYCLE.reset() };
+    HOLDING.store(0, Relaxed);
     shared().after_fork_child();
     pacer::end_marking();
     zeal::markers_pause(false);

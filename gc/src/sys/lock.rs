@@ -2,6 +2,7 @@
 //!
 //! States as in Drepper, "Futexes Are Tricky", mutex 3: 0 free, 1 held, 2 held with waiters.
 
+use super::clock::now_ns;
 use super::futex;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -41,6 +42,22 @@ impl<T> Lock<T> {
             self.contended();
         }
         Guard { lock: self }
+    }
+
+    /// Waits for the lock, at most so long.
+    pub fn lock_for(&self, ns: u64) -> Option<Guard<'_, T>> {
+        let until = now_ns().saturating_add(ns);
+        if let Some(g) = self.try_lock() {
+            return Some(g);
+        }
+        while self.state.swap(2, Ordering::Acquire) != 0 {
+            let left = until.saturating_sub(now_ns());
+            if left == 0 {
+                return None;
+            }
+            futex_wait_for(&self.state, 2, left);
+        }
+        Some(Guard { lock: self })
     }
 
     /// The lock if it is free.
