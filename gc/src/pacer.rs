@@ -80,9 +80,10 @@ fn room() -> usize {
     config::get().min_heap.min(small)
 }
 
-/// Has a small heap collected more often, after `least` bytes at the earliest.
+/// Has a small heap collected more often, after `least` bytes at the earliest, and its storage taken from the system page by page.
 pub fn save_memory(least: usize) {
     LEAST.store(least, Relaxed);
+    heap::populate::save_memory();
 }
 
 /// Collects if it is time. Called outside critical sections, before a cache is filled.

@@ -13,12 +13,14 @@ use super::layout::BLOCK;
 use crate::config::{self, HugePages};
 use crate::sys::clock::now_ns;
 use crate::sys::mem;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 /// Blocks of a huge page.
 pub const HUGE_BLOCKS: usize = (2 << 20) / BLOCK;
 /// Blocks in use from which this pays: 8 MiB.
-pub const FROM: usize = 128;
+const FROM: usize = 128;
+/// The same where memory counts more than time: 128 MiB. Two megabytes more or less are little there.
+const FROM_LARGE: usize = 2048;
 /// Blocks in use from which two megabytes more do not matter: 32 MiB.
 const HELP_FROM: usize = 512;
 /// Blocks that a thread prepares at a time where pauses are to be short: a stop waits for it, some hundred microseconds.
@@ -28,6 +30,7 @@ const SLOW_NS: u64 = 1_000_000;
 /// Most huge pages that are not asked for after a slow one.
 const MAX_SKIP: u32 = 64;
 
+static LEAST: AtomicUsize = AtomicUsize::new(FROM);
 static SKIP: AtomicU32 = AtomicU32::new(0);
 static NEXT_SKIP: AtomicU32 = AtomicU32::new(8);
 
@@ -38,6 +41,16 @@ static WANTED: AtomicU32 = AtomicU32::new(0);
 /// Which ones it was asked for last, and which it took last.
 static ASKED: AtomicU32 = AtomicU32::new(0);
 static TAKEN: AtomicU32 = AtomicU32::new(0);
+
+/// Blocks in use from which storage is asked for ahead.
+pub fn from() -> usize {
+    LEAST.load(Relaxed)
+}
+
+/// Memory counts more than time as long as there is little of it in use.
+pub fn save_memory() {
+    LEAST.store(FROM_LARGE, Relaxed);
+}
 
 /// The blocks that are prepared together by the thread that needs the first of them, at most [`HUGE_BLOCKS`].
 pub fn step() -> usize {

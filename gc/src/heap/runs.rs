@@ -107,7 +107,7 @@ pub fn allocate(n: usize, align: usize) -> Option<Run> {
         r.take(n)
     }?;
     r.in_use += n;
-    if run.zero && n == 1 && r.in_use >= populate::FROM {
+    if run.zero && n == 1 && r.in_use >= populate::from() {
         let ahead = r.unprepared(run.first, populate::step());
         let (huge, frontier) = (r.region.huge(), r.region.frontier());
         drop(r);
