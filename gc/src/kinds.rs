@@ -10,7 +10,6 @@
 //!   negative, in memory that the object's first word leads to.
 
 use crate::cycle;
-use crate::heap::find::Slot;
 use crate::kind::{BUILT_IN, KINDS, Kind};
 use crate::mark::marker::Marker;
 use core::ffi::c_void;
@@ -123,17 +122,17 @@ pub const fn procedure_descriptor(number: usize, argument: usize) -> usize {
     ((argument << NUMBER_BITS | number) << 2) | BY_PROCEDURE
 }
 
-/// Marks what the object in `slot`, of a described kind, refers to.
-pub(crate) fn scan(m: &mut Marker, slot: &Slot) {
-    let i = slot.info.kind().index();
-    if crate::typed::is_typed(slot.info.kind()) {
-        return crate::typed::scan(m, slot.base, slot.size);
+/// Marks what the object of `size` bytes at `base`, of a described kind, refers to.
+pub(crate) fn scan(m: &mut Marker, kind: Kind, base: usize, size: usize) {
+    if crate::typed::is_typed(kind) {
+        return crate::typed::scan(m, base, size);
     }
+    let i = kind.index();
     let descriptor = DESCRIPTORS[i].load(Relaxed);
     if GROWING.load(Relaxed) >> i & 1 != 0 {
-        scan_part(m, slot.base, slot.size, descriptor.wrapping_add(slot.size));
+        scan_part(m, base, size, descriptor.wrapping_add(size));
     } else {
-        scan_part(m, slot.base, slot.size, descriptor);
+        scan_part(m, base, size, descriptor);
     }
 }
 
@@ -151,15 +150,13 @@ pub(crate) fn scan_part(m: &mut Marker, base: usize, size: usize, descriptor: us
     }
 }
 
-/// Bits from the highest on.
-fn bitmap(m: &mut Marker, base: usize, size: usize, mut bits: usize) {
-    while bits != 0 {
-        let i = bits.leading_zeros() as usize;
-        bits &= !(1 << (63 - i));
-        if (i + 1) * 8 <= size {
-            m.range(base + i * 8, base + i * 8 + 8);
-        }
-    }
+/// Bits from the highest on; those of words behind the object do not count.
+fn bitmap(m: &mut Marker, base: usize, size: usize, bits: usize) {
+    let inside = match size / 8 {
+        words @ 0..64 => !(usize::MAX >> words),
+        _ => usize::MAX,
+    };
+    m.chosen(base, bits & inside);
 }
 
 /// The descriptor that lies in the object, or where its first word leads to. `None` if the object is still empty, and if one

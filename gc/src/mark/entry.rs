@@ -17,9 +17,6 @@ const _: () = assert!(SMALL_MAX / 8 < DESCRIBED as usize);
 pub struct Entry(u64);
 
 impl Entry {
-    /// The bits of [`Self::bits`] in which the address lies.
-    pub const ADDRESS: usize = ADDRESS as usize;
-
     /// An object of a block of small ones.
     pub fn small(addr: usize, size: usize, scanned: bool) -> Entry {
         Entry(addr as u64 | (size as u64 / 8) << SIZE_SHIFT | u64::from(scanned) * SCANNED)

@@ -6,7 +6,7 @@
 //! A collection is this loop, some dozen instructions for each object and a few for each of its words: what it needs all the
 //! time is kept in registers, and everything else left to functions that are rarely called.
 
-use super::delay::Delay;
+use super::delay::{Delay, Described};
 use super::entry::Entry;
 use super::filter::Filter;
 use super::packet::Packet;
@@ -17,7 +17,7 @@ use super::stack::{Stack, Top};
 use super::tags;
 use crate::displacements;
 use crate::heap::block::Block;
-use crate::heap::find::{self, Slot};
+use crate::heap::find::Slot;
 use crate::heap::layout::{self, BLOCK, table};
 use crate::heap::{large, slot};
 use crate::kinds;
@@ -208,6 +208,30 @@ impl<'a> Marker<'a> {
         self.put_back(grey)
     }
 
+    /// Treats the words at `base` as pointers of which bits are set in `bits`, from the highest on.
+    pub fn chosen(&mut self, base: usize, bits: usize) {
+        let top = self.top;
+        self.top = match self.how {
+            TAGGED => self.chosen_as::<TAGGED>(top, base, bits),
+            EXACT => self.chosen_as::<EXACT>(top, base, bits),
+            _ => self.chosen_as::<PLAIN>(top, base, bits),
+        };
+    }
+
+    fn chosen_as<const HOW: u8>(&mut self, top: Top, base: usize, mut bits: usize) -> Top {
+        let heap = self.heap;
+        let mut grey = Grey::<false> {
+            ring: Ring::none(),
+            top,
+        };
+        while bits != 0 {
+            let i = bits.leading_zeros() as usize;
+            bits &= !(1 << (63 - i));
+            self.found::<HOW, _>(&heap, &mut grey, base + i * 8);
+        }
+        grey.top
+    }
+
     /// Scans `[lo, hi)` leaving out words that point into the object `[lo, hi)` itself.
     pub fn range_but_self(&mut self, lo: usize, hi: usize) {
         for p in (lo..hi).step_by(8) {
@@ -222,7 +246,7 @@ impl<'a> Marker<'a> {
     /// Scans an object, all of it.
     pub fn object(&mut self, slot: &Slot) {
         if slot.info.kind().is_described() {
-            kinds::scan(self, slot);
+            kinds::scan(self, slot.info.kind(), slot.base, slot.size);
         } else if slot.info.kind().is_scanned() {
             self.range(slot.base, slot.base + slot.size);
         }
@@ -273,10 +297,16 @@ impl<'a> Marker<'a> {
                     grey.ring.put(entry.addr(), entry.size(), None);
                     continue;
                 }
-                let Some(entry) = self.delay.exchange(entry) else {
-                    continue;
-                };
-                grey.top = self.scan_special::<HOW>(grey.top, entry);
+                if entry.is_large() {
+                    grey.top = self.scan_large::<HOW>(grey.top, entry.addr());
+                } else {
+                    if let Some(object) = self.delay.exchange(entry.addr()) {
+                        grey.top = self.scan_described(grey.top, object);
+                    }
+                    if !self.delay.put().is_multiple_of(SHARE_EVERY) {
+                        continue;
+                    }
+                }
                 self.tally.bytes += mem::take(&mut bytes);
                 grey.top = self.look_around(grey.top);
                 if self.tally.bytes >= most {
@@ -284,8 +314,8 @@ impl<'a> Marker<'a> {
                 }
             }
             if grey.ring.is_empty() {
-                if let Some(entry) = self.delay.pop() {
-                    grey.top = self.scan_special::<HOW>(grey.top, entry);
+                if let Some(object) = self.delay.pop() {
+                    grey.top = self.scan_described(grey.top, object);
                     continue;
                 }
                 grey.top = self.stack.next_packet(grey.top);
@@ -311,8 +341,8 @@ impl<'a> Marker<'a> {
         }
         self.tally.bytes += bytes;
         self.tally.objects += objects;
-        while let Some(entry) = self.delay.pop() {
-            grey.top = self.push(grey.top, entry);
+        while let Some(object) = self.delay.pop() {
+            grey.top = self.push(grey.top, Entry::described(object.base));
         }
         self.put_back(grey)
     }
@@ -454,20 +484,15 @@ impl<'a> Marker<'a> {
         }
     }
 
-    #[cold]
     #[inline(never)]
-    fn scan_special<const HOW: u8>(&mut self, top: Top, entry: Entry) -> Top {
-        if entry.is_large() {
-            return self.scan_large::<HOW>(top, entry.addr());
-        }
-        let Some(slot) = find::slot(entry.addr()) else {
-            return top;
-        };
+    fn scan_described(&mut self, top: Top, object: Described) -> Top {
         self.top = top;
-        kinds::scan(self, &slot);
+        kinds::scan(self, object.kind, object.base, object.size);
         self.top
     }
 
+    #[cold]
+    #[inline(never)]
     fn scan_large<const HOW: u8>(&mut self, mut top: Top, addr: usize) -> Top {
         let b = Block::at(addr - layout::base());
         let Some((first, size)) = large::head_of(b, b.info()) else {
