@@ -27,6 +27,8 @@ static SCANNED: AtomicUsize = AtomicUsize::new(0);
 static LEAST: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// Threads that allocate at the same time.
 static ALLOCATING: AtomicUsize = AtomicUsize::new(1);
+/// How far the heap is filled between collections, where memory is saved.
+static FILLED: AtomicUsize = AtomicUsize::new(0);
 static FREED: AtomicUsize = AtomicUsize::new(0);
 static GENERATIONAL: AtomicBool = AtomicBool::new(false);
 /// The last collection found next to nothing.
@@ -36,6 +38,8 @@ static VAIN: AtomicBool = AtomicBool::new(false);
 const SET_ASIDE: usize = 30;
 /// Reachable bytes from which on a heap is collected as often as ever though nothing dies in it.
 pub const VAIN_MOST: usize = 96 << 20;
+/// Reachable bytes below which a heap is filled up as far as it was lately.
+const SMALL: usize = 4 << 20;
 /// Most bytes that a thread marks at a time: some ten microseconds.
 const ASSIST: u64 = 64 << 10;
 /// Most bytes of written memory that a thread looks through at a time: some hundred microseconds.
@@ -227,6 +231,18 @@ pub fn freed() -> usize {
     FREED.load(Relaxed)
 }
 
+/// What is allocated before the next collection: `t`, or, where little is reachable and memory is saved, up to what the heap has been filled
+/// to lately: that memory is there.
+fn refill(t: usize, live: usize) -> usize {
+    if LEAST.load(Relaxed) == usize::MAX || live >= SMALL {
+        return t;
+    }
+    let filled = FILLED.load(Relaxed);
+    let filled = (live + t).max(filled - filled / 16);
+    FILLED.store(filled, Relaxed);
+    t.max(filled - live)
+}
+
 fn next() {
     FREED.store(0, Relaxed);
     let c = config::get();
@@ -245,7 +261,7 @@ fn next() {
         1 => room(),
         n => (room() / 2 * 3).saturating_mul(n),
     };
-    let mut t = (weight / 100).saturating_mul(growth) + rooms;
+    let mut t = refill((weight / 100).saturating_mul(growth) + rooms, live);
     let max = runs::max_bytes();
     if max != usize::MAX {
         // Near the limit: half of what is left, but not so little that collecting is all that happens.
