@@ -19,10 +19,21 @@ pub fn keep_past_the_end(on: bool) {
     EXTRA.store(on.into(), Relaxed);
 }
 
-/// `size` with the extra byte.
+/// Objects up to this size, in bytes, are as large as is asked for, rounded up to what the collector has.
+const FINE: usize = 256;
+/// Larger ones, up to this size, are rounded up to one of four sizes for each doubling.
+const COARSE: usize = 8192;
+
+/// `size` with the extra byte. Of larger objects there are few sizes: each has blocks of its own, which in a small heap hold next to
+/// nothing else.
 #[inline(always)]
 pub fn padded(size: usize) -> usize {
-    size.saturating_add(EXTRA.load(Relaxed))
+    let size = size.saturating_add(EXTRA.load(Relaxed));
+    if size > FINE && size <= COARSE {
+        let step = 1 << ((size - 1).ilog2() - 2);
+        return size.next_multiple_of(step);
+    }
+    size
 }
 
 /// Resizes, keeping the kind; null gives collected memory, size 0 frees and returns null.

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::debug::{self, Text};
 use crate::print::{error, error_text, line};
 use crate::vars::GC_find_leak;
-use crate::{env, kinds, warn};
+use crate::{alloc, env, kinds, warn};
 use dunegc::raw::{self, Kind, Object};
 use dunegc::{disclaim, finalize, heap, pacer, stats};
 
@@ -197,7 +197,9 @@ pub unsafe extern "C" fn GC_get_prof_stats_unsafe(out: *mut Figures, size: usize
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_get_size_map_at(i: c_int) -> usize {
     match usize::try_from(i) {
-        Ok(n) if n <= 2048 => heap::class::SIZE[heap::class::of(n.max(1)) as usize] as usize,
+        Ok(n) if n <= 2048 => {
+            heap::class::SIZE[heap::class::of(alloc::padded(n)) as usize] as usize
+        }
         _ => usize::MAX,
     }
 }
