@@ -138,9 +138,13 @@ fn configure() {
     if let Some(n) = markers.filter(|n| *n > 0) {
         change(&|b| b.markers(Some(n.min(64) as u8)));
     }
-    if let Some(n) = number(c"GC_FREE_SPACE_DIVISOR", false).filter(|n| *n > 0) {
+    let divisor = number(c"GC_FREE_SPACE_DIVISOR", false).filter(|n| *n > 0);
+    if let Some(n) = divisor {
         vars::GC_free_space_divisor.store(n, Relaxed);
-        change(&|b| b.growth(params::growth(n)));
+    }
+    if divisor.is_some() || !is_set(c"DUNEGC_GROWTH") {
+        let divisor = vars::GC_free_space_divisor.load(Relaxed);
+        change(&|b| b.growth(params::growth(divisor)));
     }
     let quiet = text(c"GC_PRINT_STATS").is_some_and(|t| t.to_bytes() == b"0");
     if is_set(c"GC_PRINT_VERBOSE_STATS") {

@@ -46,10 +46,13 @@ pub extern "C" fn GC_get_all_interior_pointers() -> c_int {
     vars::GC_all_interior_pointers.load(Relaxed)
 }
 
-/// Growth between collections in percent of the live bytes, for a divisor: 3 is the default of both collectors.
+/// Growth between collections in percent of the live bytes, for the divisor that is the default of the Boehm collector, 3: programs use about
+/// as much memory as with that.
+const GROWTH: usize = 70;
+
+/// Growth between collections in percent of the live bytes, for a divisor.
 pub fn growth(divisor: usize) -> u32 {
-    let default = Config::DEFAULT.growth as usize * 3;
-    (default / divisor.max(1)).clamp(1, 10_000) as u32
+    (GROWTH * 3 / divisor.max(1)).clamp(1, 10_000) as u32
 }
 
 /// More means more collections and less memory: 3 is the default.
