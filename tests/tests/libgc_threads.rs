@@ -23,6 +23,23 @@ fn coroutines() {
     oracle("coroutines.c").same();
 }
 
+/// Many parked fibers on two threads.
+#[test]
+fn fibers() {
+    oracle("fibers.c").same();
+}
+
+/// The same with a collection at every 11th allocation of a thread, the world stopped and beside the program.
+#[test]
+fn fibers_under_zeal() {
+    for concurrent in ["no", "yes"] {
+        let zealous = oracle("fibers.c")
+            .env("DUNEGC_ZEAL", "11")
+            .env("DUNEGC_CONCURRENT", concurrent);
+        zealous.same();
+    }
+}
+
 #[test]
 fn blocking_and_active() {
     oracle("blocking.c").same();

@@ -1,7 +1,7 @@
 //! Tests of the marker.
 
 use super::*;
-use crate::heap::{self, alloc};
+use crate::heap::{self, alloc, find};
 use crate::kind::Kind;
 use crate::mark::rescan;
 use crate::mark::shared::{Scope, Work, shared};
