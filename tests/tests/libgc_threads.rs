@@ -29,12 +29,12 @@ fn fibers() {
     oracle("fibers.c").same();
 }
 
-/// The same with a collection at every 11th allocation of a thread, the world stopped and beside the program.
+/// The same with a collection at every 31st allocation of a thread, the world stopped and beside the program.
 #[test]
 fn fibers_under_zeal() {
     for concurrent in ["no", "yes"] {
         let zealous = oracle("fibers.c")
-            .env("DUNEGC_ZEAL", "11")
+            .env("DUNEGC_ZEAL", "31")
             .env("DUNEGC_CONCURRENT", concurrent);
         zealous.same();
     }
@@ -48,6 +48,12 @@ fn blocking_and_active() {
 #[test]
 fn threads() {
     oracle("threads.c").same();
+}
+
+/// Threads wait for the collection that is due instead of filling the heap until it stops them.
+#[test]
+fn many_threads_in_a_small_heap() {
+    oracle("crowd.c").same();
 }
 
 #[test]

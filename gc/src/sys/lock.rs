@@ -155,6 +155,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_waits_for_a_time_gives_up_or_gets_the_lock() {
+        let lock = Lock::new(0);
+        let held = lock.lock();
+        assert!(lock.lock_for(5_000_000).is_none());
+        std::thread::scope(|s| {
+            s.spawn(|| *lock.lock_for(60_000_000_000).expect("the lock") = 1);
+            s.spawn(|| assert!(lock.lock_for(1).is_none()));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            drop(held);
+        });
+        assert_eq!(*lock.lock_for(0).expect("a free lock"), 1);
+    }
+
+    #[test]
     fn lock_excludes() {
         static N: Lock<usize> = Lock::new(0);
         let threads: std::vec::Vec<_> = (0..4)
