@@ -48,6 +48,8 @@ const ASSIST_AGAIN: u64 = 1 << 20;
 const ROOM_AGAIN: usize = 16 << 10;
 /// Least allocation between two phases of a collection.
 const ROOM: usize = 256 << 10;
+/// How long an allocation waits if it finds nothing to help with.
+const NO_WORK_NS: u64 = 100_000;
 /// How long an allocation waits when the heap has grown twice as much as it should.
 const WAIT_NS: u64 = 500_000;
 /// How long an allocation waits for a collection that zeal asked for.
@@ -162,8 +164,13 @@ fn assist(heap: &ThreadHeap) {
         if behind > 0 {
             let mut span = trace::span(Event::Assist);
             critical::enter(heap);
-            span.set(shared().assist(behind.min(MOST.load(Relaxed))));
+            let done = shared().assist(behind.min(MOST.load(Relaxed)));
             critical::leave(heap);
+            span.set(done);
+            if done == 0 {
+                // All of the work is in the hands of a marker, which may be waiting for this processor.
+                collector::wait(NO_WORK_NS);
+            }
         }
     }
     if since() > 2 * trigger() {

@@ -15,6 +15,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 pub const MAX_MARKERS: usize = 64;
 /// Bytes that a helping thread owes for each look for work.
 const PER_LOOK: u64 = 256;
+/// Most looks for work: some ten microseconds.
+const MOST_LOOKS: u64 = 256;
 /// Number of a marker that has no deque.
 const NO_DEQUE: usize = MAX_MARKERS;
 /// Blocks of explicit objects claimed at a time as roots.
@@ -269,7 +271,7 @@ impl Shared {
             return false;
         }
         self.help_offered.store(true, Relaxed);
-        (0..bytes / PER_LOOK).any(|_| {
+        (0..(bytes / PER_LOOK).min(MOST_LOOKS)).any(|_| {
             core::hint::spin_loop();
             self.steal(m)
         })
