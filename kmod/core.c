@@ -10,10 +10,11 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/version.h>
+#include <asm/cpufeature.h>
 
 #include "dune.h"
 
+const struct dune_backend *dune_backend;
 static atomic64_t next_id = ATOMIC64_INIT(1);
 
 static int dune_open(struct inode *inode, struct file *file)
@@ -54,7 +55,7 @@ no_vm:
 
 static void destroy_vcpu(struct dune_cpu *cpu)
 {
-	svm_vcpu_destroy(cpu);
+	dune_backend->destroy(cpu);
 	mutex_destroy(&cpu->lock);
 	kfree(cpu);
 }
@@ -83,7 +84,7 @@ static long get_info(struct dune_info __user *user)
 {
 	struct dune_info info = {
 		.version = DUNE_ABI_VERSION,
-		.backend = DUNE_BACKEND_SVM,
+		.backend = dune_backend->number,
 		.address_bits = min_t(u32, boot_cpu_data.x86_phys_bits, 47),
 		.max_vcpus = DUNE_MAX_VCPUS,
 		.max_chunks = DUNE_MAX_CHUNKS,
@@ -148,12 +149,13 @@ static long create_vcpu(struct dune_vm *vm, struct dune_vcpu __user *user)
 	    start.star & 0xffffffff || start.sfmask >> 32)
 		return -EINVAL;
 
-	cpu = kzalloc(sizeof(*cpu), GFP_KERNEL_ACCOUNT);
+	cpu = kzalloc(dune_backend->cpu_size, GFP_KERNEL_ACCOUNT);
 	if (!cpu)
 		return -ENOMEM;
 	cpu->vm = vm;
+	cpu->cpu = -1;
 	mutex_init(&cpu->lock);
-	ret = svm_vcpu_create(cpu, &start);
+	ret = dune_backend->create(cpu, &start);
 	if (ret) {
 		mutex_destroy(&cpu->lock);
 		kfree(cpu);
@@ -193,7 +195,7 @@ static int run_guest(struct dune_cpu *cpu, struct dune_run *run)
 			return 0;
 		}
 		cond_resched();
-		ret = svm_run(cpu, run);
+		ret = dune_run(cpu, run);
 	} while (!ret);
 	return ret < 0 ? ret : 0;
 }
@@ -238,7 +240,9 @@ static long run(struct dune_vm *vm, struct dune_run __user *user)
 		goto out;
 	}
 
-	svm_set(cpu, &run);
+	dune_backend->set(cpu, &run);
+	if (run.set & DUNE_SET_FLUSH)
+		cpu->flush = true;
 	run.exit = 0;
 	run.detail = 0;
 	run.address = 0;
@@ -247,7 +251,7 @@ static long run(struct dune_vm *vm, struct dune_run __user *user)
 	ret = run_guest(cpu, &run);
 	if (run.set & DUNE_SET_BLOCKED)
 		unblock_signals();
-	svm_get(cpu, &run);
+	dune_backend->get(cpu, &run);
 	run.set = 0;
 	if (copy_to_user(user, &run, sizeof(run)))
 		ret = -EFAULT;
@@ -295,28 +299,47 @@ static struct miscdevice dune_device = {
 	.mode = 0600,
 };
 
+static const struct dune_backend *find_backend(void)
+{
+#ifdef X86_FEATURE_FRED
+	if (cpu_feature_enabled(X86_FEATURE_FRED)) {
+		pr_err("dune: FRED is on, which is not supported\n");
+		return ERR_PTR(-ENODEV);
+	}
+#endif
+	switch (boot_cpu_data.x86_vendor) {
+	case X86_VENDOR_AMD:
+	case X86_VENDOR_HYGON:
+		return dune_svm_init();
+	case X86_VENDOR_INTEL:
+		return dune_vmx_init();
+	default:
+		pr_err("dune: neither AMD's virtualisation (SVM) nor Intel's (VMX)\n");
+		return ERR_PTR(-ENODEV);
+	}
+}
+
 static int __init dune_init(void)
 {
-	int ret = svm_check();
+	int ret;
 
-	if (ret)
-		return ret;
-	ret = svm_init();
-	if (ret)
-		return ret;
+	dune_backend = find_backend();
+	if (IS_ERR(dune_backend))
+		return PTR_ERR(dune_backend);
 	ret = dune_hardware_init();
 	if (ret)
 		goto no_hardware;
 	ret = misc_register(&dune_device);
 	if (ret)
 		goto no_device;
-	pr_info("dune: /dev/dune, interface %d, AMD SVM\n", DUNE_ABI_VERSION);
+	pr_info("dune: /dev/dune, interface %d, %s\n", DUNE_ABI_VERSION,
+		dune_backend->name);
 	return 0;
 
 no_device:
 	dune_hardware_exit();
 no_hardware:
-	svm_exit();
+	dune_backend->exit();
 	return ret;
 }
 
@@ -324,7 +347,7 @@ static void __exit dune_exit(void)
 {
 	misc_deregister(&dune_device);
 	dune_hardware_exit();
-	svm_exit();
+	dune_backend->exit();
 }
 
 module_init(dune_init);

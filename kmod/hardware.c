@@ -27,7 +27,7 @@ static int bring_up(unsigned int cpu)
 		return -ESHUTDOWN;
 	/* Preemption is not off here, but the thread stays on its CPU. */
 	preempt_disable();
-	ret = svm_enable_cpu();
+	ret = dune_enable_cpu();
 	preempt_enable();
 	return ret;
 }
@@ -35,7 +35,7 @@ static int bring_up(unsigned int cpu)
 static int take_down(unsigned int cpu)
 {
 	preempt_disable();
-	svm_disable_cpu();
+	dune_disable_cpu();
 	preempt_enable();
 	return 0;
 }
@@ -69,28 +69,49 @@ void dune_hardware_put(void)
 	mutex_unlock(&users_lock);
 }
 
+/* Newer kernels hand some data over, and so do fixes of older ones. */
+#ifdef DUNE_SYSCORE_DATA
+#define SYSCORE_DATA	void *data
+#else
+#define SYSCORE_DATA	void
+#endif
+
 /* Called with one CPU left, interrupts off. */
-static int suspend(void)
+static int suspend(SYSCORE_DATA)
 {
-	svm_disable_cpu();
+	dune_disable_cpu();
 	return 0;
 }
 
-static void resume(void)
+static void resume(SYSCORE_DATA)
 {
 	/* users cannot change meanwhile: user space is frozen. */
-	if (users && svm_enable_cpu())
+	if (users && dune_enable_cpu())
 		pr_warn("dune: virtualisation cannot be turned on again\n");
 }
 
-static struct syscore_ops syscore = {
+#ifdef DUNE_SYSCORE_DATA
+static const struct syscore_ops syscore_ops = {
 	.suspend = suspend,
 	.resume = resume,
 };
 
+static struct syscore syscore = {
+	.ops = &syscore_ops,
+};
+
+#define register_syscore_ops	register_syscore
+#define unregister_syscore_ops	unregister_syscore
+#else
+static struct syscore_ops syscore = {
+	.suspend = suspend,
+	.resume = resume,
+};
+#endif
+
 static void disable(void *unused)
 {
-	svm_disable_cpu();
+	dune_disable_cpu();
 }
 
 static int reboot(struct notifier_block *block, unsigned long event, void *data)

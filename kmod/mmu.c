@@ -5,9 +5,7 @@
  * kernel takes a page or a right away from the process, the notifier takes it
  * from the guest before that is done.
  *
- * Format: AMD64 Architecture Programmer's Manual, volume 2, 15.25 "Nested
- * paging" (the host's format; every access of the guest counts as a user's).
- * Tables are given back when the file is closed; entries go when they must.
+ * The formats of entries are the backends'. Tables are given back when the file is closed; entries go when they must.
  */
 
 #include <linux/mm.h>
@@ -24,12 +22,6 @@
 #include "dune.h"
 
 #define PRESENT		BIT_ULL(0)
-#define WRITABLE	BIT_ULL(1)
-#define USER		BIT_ULL(2)
-#define ACCESSED	BIT_ULL(5)
-#define DIRTY		BIT_ULL(6)
-#define NO_EXECUTE	BIT_ULL(63)
-#define TABLE		(PRESENT | WRITABLE | USER | ACCESSED)
 #define ADDRESS		GENMASK_ULL(51, 12)
 
 #define ENTRIES		512
@@ -56,7 +48,7 @@ static u64 *find_leaf(struct dune_vm *vm, u64 gpa)
 	u64 *table = vm->root;
 	int level;
 
-	for (level = vm->levels - 1; level > 0; level--) {
+	for (level = dune_backend->levels - 1; level > 0; level--) {
 		u64 entry = table[index_at(gpa, level)];
 
 		if (!(entry & PRESENT))
@@ -96,13 +88,14 @@ static u64 *make_leaf(struct dune_vm *vm, u64 gpa, struct spare *spare)
 	u64 *table = vm->root;
 	int level;
 
-	for (level = vm->levels - 1; level > 0; level--) {
+	for (level = dune_backend->levels - 1; level > 0; level--) {
 		u64 *entry = &table[index_at(gpa, level)];
 
 		if (!(*entry & PRESENT)) {
 			u64 *fresh = spare->tables[--spare->count];
 
-			WRITE_ONCE(*entry, virt_to_phys(fresh) | TABLE);
+			WRITE_ONCE(*entry, virt_to_phys(fresh) |
+					   dune_backend->table);
 		}
 		table = below(*entry);
 	}
@@ -116,7 +109,7 @@ static void acknowledge(void *unused)
 /*
  * Waits until no CPU runs the guest with translations from before: each that
  * runs it leaves it for this interrupt, and sees vm->flushes before it enters
- * again. Pairs with the barrier in svm_run().
+ * again. Pairs with the barrier in guest.c.
  */
 static void flush_guest(struct dune_vm *vm)
 {
@@ -190,7 +183,6 @@ static int find_special(struct vm_area_struct *vma, unsigned long address,
 			unsigned long *pfn)
 {
 	int ret = -EFAULT;
-	pte_t pte;
 
 	if (!(vma->vm_flags & VM_PFNMAP) ||
 	    !(vma->vm_flags & VM_READ) ||
@@ -205,7 +197,6 @@ static int find_special(struct vm_area_struct *vma, unsigned long address,
 
 		if (follow_pfnmap_start(&args))
 			return -EFAULT;
-		pte = pfn_pte(args.pfn, args.pgprot);
 		if (!(pgprot_val(args.pgprot) & _PAGE_CACHE_MASK) &&
 		    pfn_valid(args.pfn)) {
 			*pfn = args.pfn;
@@ -216,7 +207,7 @@ static int find_special(struct vm_area_struct *vma, unsigned long address,
 #else
 	{
 		spinlock_t *lock;
-		pte_t *ptep;
+		pte_t *ptep, pte;
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
 		if (follow_pte(vma, address, &ptep, &lock))
@@ -239,15 +230,15 @@ static int find_special(struct vm_area_struct *vma, unsigned long address,
 /* Enters a page. Under mmu_lock; true if another page was there. */
 static bool install(u64 *entry, unsigned long pfn, u64 rights)
 {
-	u64 new = (u64)pfn << PAGE_SHIFT | PRESENT | USER | ACCESSED | rights;
+	u64 new = (u64)pfn << PAGE_SHIFT | dune_backend->page | rights;
 	u64 old = READ_ONCE(*entry);
 	bool other = false;
 
 	if ((old & PRESENT) && (old & ADDRESS) == (new & ADDRESS)) {
 		/* One more right; what was executable or writable stays so. */
-		new |= old & (WRITABLE | DIRTY);
-		if (!(old & NO_EXECUTE))
-			new &= ~NO_EXECUTE;
+		new |= old & (dune_backend->write | dune_backend->exec);
+		if (!(old & dune_backend->no_exec))
+			new &= ~dune_backend->no_exec;
 	} else {
 		other = old & PRESENT;
 	}
@@ -287,7 +278,7 @@ int dune_mmu_fault(struct dune_vm *vm, u64 gpa, bool write, bool exec)
 	known = find_leaf(vm, gpa);
 	spin_unlock(&vm->mmu_lock);
 	if (!known) {
-		ret = fill_spare(&spare, vm->levels - 1);
+		ret = fill_spare(&spare, dune_backend->levels - 1);
 		if (ret)
 			goto out;
 	}
@@ -322,9 +313,10 @@ int dune_mmu_fault(struct dune_vm *vm, u64 gpa, bool write, bool exec)
 		else
 			ret = 0;
 		if (!ret) {
-			rights = vma->vm_flags & VM_EXEC ? 0 : NO_EXECUTE;
+			rights = vma->vm_flags & VM_EXEC ?
+				 dune_backend->exec : dune_backend->no_exec;
 			if (write)
-				rights |= WRITABLE | DIRTY;
+				rights |= dune_backend->write;
 			spin_lock(&vm->mmu_lock);
 			if (mmu_interval_read_retry(&vm->notifier, sequence)) {
 				ret = -EAGAIN;
@@ -360,8 +352,6 @@ int dune_mmu_init(struct dune_vm *vm)
 
 	if (!zalloc_cpumask_var(&vm->running, GFP_KERNEL))
 		return -ENOMEM;
-	/* The processor walks as many levels as the host's own tables have. */
-	vm->levels = pgtable_l5_enabled() ? 5 : 4;
 	vm->root = new_table();
 	if (!vm->root) {
 		ret = -ENOMEM;
@@ -397,6 +387,6 @@ static void free_tables(u64 *table, int level)
 void dune_mmu_destroy(struct dune_vm *vm)
 {
 	mmu_interval_notifier_remove(&vm->notifier);
-	free_tables(vm->root, vm->levels - 1);
+	free_tables(vm->root, dune_backend->levels - 1);
 	free_cpumask_var(vm->running);
 }

@@ -10,21 +10,14 @@
 
 #include <linux/cc_platform.h>
 #include <linux/gfp.h>
-#include <linux/hw_breakpoint.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
-#include <linux/ptrace.h>
-#include <linux/sched.h>
-#include <linux/sched/signal.h>
 #include <asm/cpufeature.h>
 #include <asm/debugreg.h>
-#include <asm/fpu/api.h>
-#include <asm/mce.h>
 #include <asm/msr.h>
-#include <asm/nospec-branch.h>
+#include <asm/pgtable.h>
 #include <asm/processor-flags.h>
-#include <asm/special_insns.h>
 #include <asm/svm.h>
 #include <asm/trapnr.h>
 
@@ -35,41 +28,45 @@ void dune_svm_enter(u64 vmcb, struct dune_gprs *gprs, u64 host);
 #define IOPM_ORDER	2	/* 12 KiB */
 #define MSRPM_ORDER	1	/* 8 KiB */
 
-/* What a guest may have set in RFLAGS: what a program may, RF and AC. */
-#define FLAGS_ALLOWED	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | \
-			 X86_EFLAGS_ZF | X86_EFLAGS_SF | X86_EFLAGS_TF | \
-			 X86_EFLAGS_IF | X86_EFLAGS_DF | X86_EFLAGS_OF | \
-			 X86_EFLAGS_NT | X86_EFLAGS_RF | X86_EFLAGS_AC | \
-			 X86_EFLAGS_ID)
-
 /* Error code of a nested page fault: like that of a page fault. */
 #define FAULT_WRITE	BIT_ULL(1)
 #define FAULT_FETCH	BIT_ULL(4)
 
-struct svm_cpu {
-	bool enabled;
+/*
+ * Nested entries (15.25 "Nested paging") have the host's format, 5.3.3 "4-Kbyte
+ * page translation"; every access of the guest counts as a user's.
+ */
+#define PRESENT		BIT_ULL(0)
+#define WRITABLE	BIT_ULL(1)
+#define USER		BIT_ULL(2)
+#define ACCESSED	BIT_ULL(5)
+#define DIRTY		BIT_ULL(6)
+#define NO_EXECUTE	BIT_ULL(63)
+
+struct svm_vcpu {
+	struct dune_cpu common;
+	struct vmcb *vmcb;
+};
+
+struct here {
 	struct page *host_save;	/* VM_HSAVE_PA: VMRUN's own */
 	struct page *host;	/* VMSAVE's */
-	u32 next_asid;
-	u64 asid_generation;
-	u64 last_vm;
 	u64 xss;
 };
 
-static DEFINE_PER_CPU(struct svm_cpu, svm_cpu);
+static DEFINE_PER_CPU(struct here, here_cpu);
 static struct page *iopm;
 static struct page *msrpm;
-static u32 asids;
 
-int svm_check(void)
+static struct vmcb *vmcb_of(struct dune_cpu *cpu)
+{
+	return container_of(cpu, struct svm_vcpu, common)->vmcb;
+}
+
+static int check(u32 *asids)
 {
 	u64 vm_cr;
 
-	if (boot_cpu_data.x86_vendor != X86_VENDOR_AMD &&
-	    boot_cpu_data.x86_vendor != X86_VENDOR_HYGON) {
-		pr_err("dune: only AMD's virtualisation (SVM) is supported\n");
-		return -ENODEV;
-	}
 	if (!boot_cpu_has(X86_FEATURE_SVM)) {
 		pr_err("dune: the processor has no SVM\n");
 		return -ENODEV;
@@ -82,61 +79,30 @@ int svm_check(void)
 		pr_err("dune: memory encryption is on, which is not supported\n");
 		return -ENODEV;
 	}
-#ifdef X86_FEATURE_FRED
-	if (cpu_feature_enabled(X86_FEATURE_FRED)) {
-		pr_err("dune: FRED is on, which is not supported\n");
-		return -ENODEV;
-	}
-#endif
 	rdmsrl(MSR_VM_CR, vm_cr);
 	if (vm_cr & BIT_ULL(4)) {	/* SVMDIS */
 		pr_err("dune: the firmware has turned SVM off\n");
 		return -EPERM;
 	}
-	asids = cpuid_ebx(0x8000000a);
-	if (asids < 3) {
+	*asids = cpuid_ebx(0x8000000a);
+	if (*asids < 3) {
 		pr_err("dune: too few address space identifiers\n");
 		return -ENODEV;
 	}
 	return 0;
 }
 
-int svm_init(void)
-{
-	int cpu;
-
-	iopm = alloc_pages(GFP_KERNEL, IOPM_ORDER);
-	msrpm = alloc_pages(GFP_KERNEL, MSRPM_ORDER);
-	if (!iopm || !msrpm)
-		goto fail;
-	/* Every port and every MSR is intercepted. */
-	memset(page_address(iopm), 0xff, PAGE_SIZE << IOPM_ORDER);
-	memset(page_address(msrpm), 0xff, PAGE_SIZE << MSRPM_ORDER);
-	for_each_possible_cpu(cpu) {
-		struct svm_cpu *svm = per_cpu_ptr(&svm_cpu, cpu);
-
-		svm->host_save = alloc_page(GFP_KERNEL | __GFP_ZERO);
-		svm->host = alloc_page(GFP_KERNEL | __GFP_ZERO);
-		if (!svm->host_save || !svm->host)
-			goto fail;
-	}
-	return 0;
-fail:
-	svm_exit();
-	return -ENOMEM;
-}
-
-void svm_exit(void)
+static void svm_exit(void)
 {
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		struct svm_cpu *svm = per_cpu_ptr(&svm_cpu, cpu);
+		struct here *here = per_cpu_ptr(&here_cpu, cpu);
 
-		if (svm->host_save)
-			__free_page(svm->host_save);
-		if (svm->host)
-			__free_page(svm->host);
+		if (here->host_save)
+			__free_page(here->host_save);
+		if (here->host)
+			__free_page(here->host);
 	}
 	if (iopm)
 		__free_pages(iopm, IOPM_ORDER);
@@ -144,14 +110,11 @@ void svm_exit(void)
 		__free_pages(msrpm, MSRPM_ORDER);
 }
 
-/* On the CPU itself, which stays the same. */
-int svm_enable_cpu(void)
+static int svm_enable(void)
 {
-	struct svm_cpu *svm = this_cpu_ptr(&svm_cpu);
+	struct here *here = this_cpu_ptr(&here_cpu);
 	u64 efer;
 
-	if (svm->enabled)
-		return 0;
 	rdmsrl(MSR_EFER, efer);
 	if (efer & EFER_SVME) {
 		pr_warn_ratelimited("dune: CPU %d's SVM is in use by another hypervisor (kvm_amd?)\n",
@@ -159,32 +122,20 @@ int svm_enable_cpu(void)
 		return -EBUSY;
 	}
 	wrmsrl(MSR_EFER, efer | EFER_SVME);
-	wrmsrl(MSR_VM_HSAVE_PA, page_to_phys(svm->host_save));
-	/* Whoever had it before may have left translations. */
-	svm->asid_generation++;
-	svm->next_asid = asids;
-	svm->last_vm = 0;
-	svm->xss = 0;
+	wrmsrl(MSR_VM_HSAVE_PA, page_to_phys(here->host_save));
+	here->xss = 0;
 	if (boot_cpu_has(X86_FEATURE_XSAVES))
-		rdmsrl(MSR_IA32_XSS, svm->xss);
-	svm->enabled = true;
+		rdmsrl(MSR_IA32_XSS, here->xss);
 	return 0;
 }
 
-void svm_disable_cpu(void)
+static void svm_disable(void)
 {
-	struct svm_cpu *svm = this_cpu_ptr(&svm_cpu);
-	unsigned long flags;
 	u64 efer;
 
-	local_irq_save(flags);
-	if (svm->enabled) {
-		svm->enabled = false;
-		wrmsrl(MSR_VM_HSAVE_PA, 0);
-		rdmsrl(MSR_EFER, efer);
-		wrmsrl(MSR_EFER, efer & ~EFER_SVME);
-	}
-	local_irq_restore(flags);
+	wrmsrl(MSR_VM_HSAVE_PA, 0);
+	rdmsrl(MSR_EFER, efer);
+	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
 }
 
 static void intercept(struct vmcb_control_area *control, int bit)
@@ -225,7 +176,7 @@ static void set_kernel(struct vmcb_save_area *save)
 	save->cpl = 0;
 }
 
-int svm_vcpu_create(struct dune_cpu *cpu, const struct dune_vcpu *start)
+static int svm_create(struct dune_cpu *cpu, const struct dune_vcpu *start)
 {
 	struct vmcb_control_area *control;
 	struct vmcb_save_area *save;
@@ -282,19 +233,19 @@ int svm_vcpu_create(struct dune_cpu *cpu, const struct dune_vcpu *start)
 	/* All types are write-back: a guest cannot turn caches off. */
 	save->g_pat = 0x0606060606060606ULL;
 
-	cpu->vmcb = vmcb;
-	cpu->cpu = -1;
+	container_of(cpu, struct svm_vcpu, common)->vmcb = vmcb;
 	return 0;
 }
 
-void svm_vcpu_destroy(struct dune_cpu *cpu)
+static void svm_destroy(struct dune_cpu *cpu)
 {
-	free_page((unsigned long)cpu->vmcb);
+	free_page((unsigned long)vmcb_of(cpu));
 }
 
-void svm_set(struct dune_cpu *cpu, const struct dune_run *run)
+static void svm_set(struct dune_cpu *cpu, const struct dune_run *run)
 {
-	struct vmcb_save_area *save = &cpu->vmcb->save;
+	struct vmcb *vmcb = vmcb_of(cpu);
+	struct vmcb_save_area *save = &vmcb->save;
 	const struct dune_regs *r = &run->regs;
 
 	if (run->set & DUNE_SET_REGS) {
@@ -308,9 +259,9 @@ void svm_set(struct dune_cpu *cpu, const struct dune_run *run)
 		save->rax = r->rax;
 		save->rsp = r->rsp;
 		save->rip = r->rip;
-		save->rflags = (r->rflags & FLAGS_ALLOWED) | X86_EFLAGS_FIXED;
-		cpu->vmcb->control.event_inj = 0;
-		cpu->vmcb->control.int_state = 0;
+		save->rflags = (r->rflags & DUNE_RFLAGS) | X86_EFLAGS_FIXED;
+		vmcb->control.event_inj = 0;
+		vmcb->control.int_state = 0;
 	}
 	if (run->set & DUNE_SET_BASES) {
 		save->fs.base = run->fs_base;
@@ -318,13 +269,11 @@ void svm_set(struct dune_cpu *cpu, const struct dune_run *run)
 	}
 	if (run->set & DUNE_SET_KERNEL)
 		set_kernel(save);
-	if (run->set & DUNE_SET_FLUSH)
-		cpu->flush = true;
 }
 
-void svm_get(struct dune_cpu *cpu, struct dune_run *run)
+static void svm_get(struct dune_cpu *cpu, struct dune_run *run)
 {
-	const struct vmcb_save_area *save = &cpu->vmcb->save;
+	const struct vmcb_save_area *save = &vmcb_of(cpu)->save;
 	const struct dune_gprs *g = &cpu->gprs;
 
 	run->regs = (struct dune_regs){
@@ -339,67 +288,24 @@ void svm_get(struct dune_cpu *cpu, struct dune_run *run)
 	run->cr2 = save->cr2;
 }
 
-/*
- * An identifier that no translation carries yet is a flush of the guest's own;
- * when all are used up, one flush of everything makes them new (15.16).
- */
-static void choose_asid(struct dune_cpu *cpu, struct svm_cpu *svm)
+static void svm_enter(struct dune_cpu *cpu, unsigned int flush)
 {
-	struct vmcb_control_area *control = &cpu->vmcb->control;
-	u64 flushes = READ_ONCE(cpu->vm->flushes);
+	struct here *here = this_cpu_ptr(&here_cpu);
+	struct vmcb *vmcb = vmcb_of(cpu);
 
-	control->tlb_ctl = TLB_CONTROL_DO_NOTHING;
-	if (!cpu->flush && cpu->flushes == flushes &&
-	    cpu->cpu == smp_processor_id() &&
-	    cpu->asid_generation == svm->asid_generation)
-		return;
-	if (svm->next_asid >= asids) {
-		svm->asid_generation++;
-		svm->next_asid = 1;
-		control->tlb_ctl = TLB_CONTROL_FLUSH_ALL_ASID;
-	}
-	control->asid = svm->next_asid++;
-	cpu->asid_generation = svm->asid_generation;
-	cpu->cpu = smp_processor_id();
-	cpu->flushes = flushes;
-	cpu->flush = false;
-}
-
-/* Interrupts are off; SVM is on here. */
-static void enter(struct dune_cpu *cpu, struct svm_cpu *svm)
-{
-	struct dune_vm *vm = cpu->vm;
-	u32 pkru = 0;
-
-	/* The guest's vector registers are the thread's, here and after. */
-	if (test_thread_flag(TIF_NEED_FPU_LOAD))
-		switch_fpu_return();
-	if (svm->last_vm != vm->id) {
-		indirect_branch_prediction_barrier();
-		svm->last_vm = vm->id;
-	}
-
-	cpumask_set_cpu(smp_processor_id(), vm->running);
-	/* Pairs with flush_guest(): it sees the bit, or we what it changed. */
-	smp_mb();
-	choose_asid(cpu, svm);
-
-	/* XRSTOR and XRSTORS in the guest reach what these two control. */
-	if (cpu_feature_enabled(X86_FEATURE_OSPKE))
-		pkru = rdpkru();
-	if (svm->xss)
+	/* A new identifier has no translations (15.16 "TLB control"). */
+	vmcb->control.asid = cpu->asid;
+	vmcb->control.tlb_ctl = flush & DUNE_NEW_GENERATION ?
+				TLB_CONTROL_FLUSH_ALL_ASID :
+				TLB_CONTROL_DO_NOTHING;
+	/* XRSTORS in the guest reaches what it controls. */
+	if (here->xss)
 		wrmsrl(MSR_IA32_XSS, 0);
-	dune_svm_enter(virt_to_phys(cpu->vmcb), &cpu->gprs,
-		       page_to_phys(svm->host));
-	if (svm->xss)
-		wrmsrl(MSR_IA32_XSS, svm->xss);
-	if (cpu_feature_enabled(X86_FEATURE_OSPKE) && rdpkru() != pkru)
-		wrpkru(pkru);
-	/* The exit has turned breakpoints off. */
-	if (hw_breakpoint_active())
-		hw_breakpoint_restore();
-
-	cpumask_clear_cpu(smp_processor_id(), vm->running);
+	dune_svm_enter(virt_to_phys(vmcb), &cpu->gprs, page_to_phys(here->host));
+	if (here->xss)
+		wrmsrl(MSR_IA32_XSS, here->xss);
+	if (vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + MC_VECTOR)
+		dune_machine_check();
 }
 
 /* An event whose delivery was cut short happens again, unless its instruction does. */
@@ -424,24 +330,12 @@ static void inject(struct vmcb_control_area *control, u32 vector, bool coded)
 	control->event_inj_err = 0;
 }
 
-static void machine_check(void)
+static int svm_handle(struct dune_cpu *cpu, struct dune_run *run)
 {
-#ifdef CONFIG_X86_MCE
-	struct pt_regs regs = {
-		.cs = 3,	/* as if user code had been running */
-		.flags = X86_EFLAGS_IF,
-	};
-
-	do_machine_check(&regs);
-#endif
-}
-
-static int handle_exit(struct dune_cpu *cpu, struct dune_run *run)
-{
-	struct vmcb_control_area *control = &cpu->vmcb->control;
+	struct vmcb *vmcb = vmcb_of(cpu);
+	struct vmcb_control_area *control = &vmcb->control;
 	u32 code = control->exit_code;
 	u64 info = control->exit_info_1;
-	int ret;
 
 	keep_event(control);
 	switch (code) {
@@ -454,16 +348,10 @@ static int handle_exit(struct dune_cpu *cpu, struct dune_run *run)
 		/* Seen to where interrupts were still off. */
 		return 0;
 	case SVM_EXIT_NPF:
-		ret = dune_mmu_fault(cpu->vm, control->exit_info_2,
-				     info & FAULT_WRITE, info & FAULT_FETCH);
-		if (!ret || (ret == -EINTR && signal_pending(current)))
-			return 0;
-		run->exit = DUNE_EXIT_REFUSED;
-		run->detail = -ret;
-		run->address = control->exit_info_2;
-		return 1;
+		return dune_fault(cpu, run, control->exit_info_2,
+				  info & FAULT_WRITE, info & FAULT_FETCH);
 	case SVM_EXIT_HLT:
-		cpu->vmcb->save.rip += 1;
+		vmcb->save.rip += 1;
 		run->exit = DUNE_EXIT_HALT;
 		return 1;
 	case SVM_EXIT_EXCP_BASE + DB_VECTOR:
@@ -516,30 +404,51 @@ static int handle_exit(struct dune_cpu *cpu, struct dune_run *run)
 	}
 }
 
-int svm_run(struct dune_cpu *cpu, struct dune_run *run)
+static struct dune_backend svm = {
+	.name = "AMD SVM",
+	.number = DUNE_BACKEND_SVM,
+	.cpu_size = sizeof(struct svm_vcpu),
+	.table = PRESENT | WRITABLE | USER | ACCESSED,
+	.page = PRESENT | USER | ACCESSED,
+	.write = WRITABLE | DIRTY,
+	.no_exec = NO_EXECUTE,
+	.exit = svm_exit,
+	.enable = svm_enable,
+	.disable = svm_disable,
+	.create = svm_create,
+	.destroy = svm_destroy,
+	.set = svm_set,
+	.get = svm_get,
+	.enter = svm_enter,
+	.handle = svm_handle,
+};
+
+const struct dune_backend *dune_svm_init(void)
 {
-	struct svm_cpu *svm;
+	int ret, cpu;
 
-	preempt_disable();
-	local_irq_disable();
-	svm = this_cpu_ptr(&svm_cpu);
-	/* What the caller has looked at may have come since. */
-	if (!svm->enabled || need_resched() || signal_pending(current)) {
-		bool off = !svm->enabled;
+	ret = check(&svm.asids);
+	if (ret)
+		return ERR_PTR(ret);
+	/* The processor walks as many levels as the host's own tables have. */
+	svm.levels = pgtable_l5_enabled() ? 5 : 4;
+	iopm = alloc_pages(GFP_KERNEL, IOPM_ORDER);
+	msrpm = alloc_pages(GFP_KERNEL, MSRPM_ORDER);
+	if (!iopm || !msrpm)
+		goto fail;
+	/* Every port and every MSR is intercepted. */
+	memset(page_address(iopm), 0xff, PAGE_SIZE << IOPM_ORDER);
+	memset(page_address(msrpm), 0xff, PAGE_SIZE << MSRPM_ORDER);
+	for_each_possible_cpu(cpu) {
+		struct here *here = per_cpu_ptr(&here_cpu, cpu);
 
-		local_irq_enable();
-		preempt_enable();
-		if (off) {
-			/* The CPU is being unplugged, or the machine goes down. */
-			run->exit = DUNE_EXIT_INTERRUPTED;
-			return 1;
-		}
-		return 0;
+		here->host_save = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		here->host = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		if (!here->host_save || !here->host)
+			goto fail;
 	}
-	enter(cpu, svm);
-	if (cpu->vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + MC_VECTOR)
-		machine_check();
-	local_irq_enable();
-	preempt_enable();
-	return handle_exit(cpu, run);
+	return &svm;
+fail:
+	svm_exit();
+	return ERR_PTR(-ENOMEM);
 }

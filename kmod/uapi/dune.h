@@ -23,6 +23,7 @@
 #define DUNE_MAX_VCPUS		1024
 
 #define DUNE_BACKEND_SVM	1
+#define DUNE_BACKEND_VMX	2
 
 struct dune_info {
 	__u32 version;		/* DUNE_ABI_VERSION */
