@@ -12,7 +12,7 @@
 #include <linux/uaccess.h>
 #include <asm/cpufeature.h>
 
-#include "dune.h"
+#include "internal.h"
 
 const struct dune_backend *dune_backend;
 static atomic64_t next_id = ATOMIC64_INIT(1);

@@ -204,7 +204,8 @@ SYM_INNER_LABEL(dune_vmx_exit, SYM_L_GLOBAL)
 	 * RET, and with the kernel's SPEC_CTRL written anew where it asks for
 	 * that at every entry from a lower privilege.
 	 */
-	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, X86_FEATURE_RSB_VMEXIT_LITE
+	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, \
+			   X86_FEATURE_RSB_VMEXIT_LITE
 	CLEAR_REGISTERS
 	ALTERNATIVE "jmp .Lspec_ctrl_done", "", X86_FEATURE_KERNEL_IBRS
 	mov $MSR_IA32_SPEC_CTRL, %ecx

@@ -15,7 +15,7 @@
 #include <asm/nospec-branch.h>
 #include <asm/special_insns.h>
 
-#include "dune.h"
+#include "internal.h"
 
 struct here {
 	bool enabled;

@@ -11,7 +11,7 @@
 #include <linux/smp.h>
 #include <linux/syscore_ops.h>
 
-#include "dune.h"
+#include "internal.h"
 
 static DEFINE_MUTEX(users_lock);
 static int users;

@@ -5,7 +5,8 @@
  * kernel takes a page or a right away from the process, the notifier takes it
  * from the guest before that is done.
  *
- * The formats of entries are the backends'. Tables are given back when the file is closed; entries go when they must.
+ * The formats of entries are the backends'. Tables are given back when the file
+ * is closed; entries go when they must.
  */
 
 #include <linux/mm.h>
@@ -16,10 +17,9 @@
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
-#include <linux/version.h>
 #include <asm/pgtable.h>
 
-#include "dune.h"
+#include "internal.h"
 
 #define PRESENT		BIT_ULL(0)
 #define ADDRESS		GENMASK_ULL(51, 12)
@@ -113,6 +113,7 @@ static void acknowledge(void *unused)
  */
 static void flush_guest(struct dune_vm *vm)
 {
+	/* What was changed is seen by those that are not in the mask yet. */
 	smp_mb();
 	preempt_disable();
 	smp_call_function_many(vm->running, acknowledge, NULL, true);
@@ -188,7 +189,7 @@ static int find_special(struct vm_area_struct *vma, unsigned long address,
 	    !(vma->vm_flags & VM_READ) ||
 	    (vma->vm_flags & (VM_WRITE | VM_EXEC)))
 		return -EFAULT;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#ifdef DUNE_FOLLOW_PFNMAP
 	{
 		struct follow_pfnmap_args args = {
 			.vma = vma,
@@ -206,10 +207,10 @@ static int find_special(struct vm_area_struct *vma, unsigned long address,
 	}
 #else
 	{
-		spinlock_t *lock;
+		spinlock_t *lock;	/* of the page table */
 		pte_t *ptep, pte;
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#ifdef DUNE_FOLLOW_PTE_VMA
 		if (follow_pte(vma, address, &ptep, &lock))
 #else
 		if (follow_pte(vma->vm_mm, address, &ptep, &lock))

@@ -21,7 +21,7 @@
 #include <asm/svm.h>
 #include <asm/trapnr.h>
 
-#include "dune.h"
+#include "internal.h"
 
 void dune_svm_enter(u64 vmcb, struct dune_gprs *gprs, u64 host);
 
@@ -152,7 +152,7 @@ static const u8 intercepts[] = {
 	INTERCEPT_STGI, INTERCEPT_CLGI, INTERCEPT_SKINIT, INTERCEPT_ICEBP,
 	INTERCEPT_WBINVD, INTERCEPT_MONITOR, INTERCEPT_MWAIT,
 	INTERCEPT_MWAIT_COND, INTERCEPT_XSETBV, INTERCEPT_RDPRU,
-	INTERCEPT_CR0_WRITE, INTERCEPT_CR4_WRITE,
+	INTERCEPT_CR0_WRITE, INTERCEPT_CR4_WRITE, INTERCEPT_CR8_WRITE,
 	/* A machine check is the host's. */
 	INTERCEPT_EXCEPTION_OFFSET + MC_VECTOR,
 	/* These could keep the processor from ever leaving the guest. */
@@ -368,6 +368,7 @@ static int svm_handle(struct dune_cpu *cpu, struct dune_run *run)
 		return 1;
 	case SVM_EXIT_WRITE_CR0:
 	case SVM_EXIT_WRITE_CR4:
+	case SVM_EXIT_WRITE_CR8:
 	case SVM_EXIT_READ_DR0 ... SVM_EXIT_WRITE_DR0 + 15:
 	case SVM_EXIT_RDPMC:
 	case SVM_EXIT_INVD:

@@ -20,7 +20,7 @@
 #include <asm/tlbflush.h>
 #include <asm/tsc.h>
 
-#include "vmx.h"
+#include "vmcs.h"
 
 #define TRUE_CONTROLS		BIT_ULL(55)	/* IA32_VMX_BASIC */
 #define MEMORY_TYPE(basic)	((basic) >> 50 & 15)
@@ -65,7 +65,7 @@ static int check_firmware(void)
 }
 
 /* Appendix A "VMX capability reporting facility": low half must be 1, high half may. */
-static int controls(const char *name, u32 msr, u32 needed, u32 wanted, u32 *out)
+static int settings(const char *name, u32 msr, u32 needed, u32 wanted, u32 *out)
 {
 	u64 allowed;
 
@@ -93,11 +93,11 @@ static int read_config(struct vmx_config *config)
 	config->revision = vmx_basic_vmcs_revision_id(basic);
 
 	/* Interrupts are not acknowledged by exits: the kernel takes them. */
-	ret = controls("pin-based", MSR_IA32_VMX_TRUE_PINBASED_CTLS,
+	ret = settings("pin-based", MSR_IA32_VMX_TRUE_PINBASED_CTLS,
 		       PIN_BASED_EXT_INTR_MASK | PIN_BASED_NMI_EXITING,
 		       PIN_BASED_VMX_PREEMPTION_TIMER, &config->pin);
 	/* Without bitmaps, every port and every MSR is intercepted. */
-	ret = ret ?: controls("primary", MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
+	ret = ret ?: settings("primary", MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
 			      CPU_BASED_HLT_EXITING | CPU_BASED_MWAIT_EXITING |
 			      CPU_BASED_RDPMC_EXITING |
 			      CPU_BASED_CR8_LOAD_EXITING |
@@ -108,7 +108,7 @@ static int read_config(struct vmx_config *config)
 			      CPU_BASED_ACTIVATE_SECONDARY_CONTROLS, 0,
 			      &config->primary);
 	/* What is not enabled here is an invalid instruction in the guest. */
-	ret = ret ?: controls("secondary", MSR_IA32_VMX_PROCBASED_CTLS2,
+	ret = ret ?: settings("secondary", MSR_IA32_VMX_PROCBASED_CTLS2,
 			      SECONDARY_EXEC_ENABLE_EPT |
 			      SECONDARY_EXEC_ENABLE_VPID |
 			      SECONDARY_EXEC_ENABLE_RDTSCP |
@@ -117,10 +117,10 @@ static int read_config(struct vmx_config *config)
 			      SECONDARY_EXEC_ENABLE_USR_WAIT_PAUSE |
 			      SECONDARY_EXEC_ENCLS_EXITING,
 			      &config->secondary);
-	ret = ret ?: controls("exit", MSR_IA32_VMX_TRUE_EXIT_CTLS,
+	ret = ret ?: settings("exit", MSR_IA32_VMX_TRUE_EXIT_CTLS,
 			      VM_EXIT_HOST_ADDR_SPACE_SIZE |
 			      VM_EXIT_LOAD_IA32_EFER, 0, &config->exit);
-	ret = ret ?: controls("entry", MSR_IA32_VMX_TRUE_ENTRY_CTLS,
+	ret = ret ?: settings("entry", MSR_IA32_VMX_TRUE_ENTRY_CTLS,
 			      VM_ENTRY_LOAD_DEBUG_CONTROLS |
 			      VM_ENTRY_IA32E_MODE | VM_ENTRY_LOAD_IA32_EFER, 0,
 			      &config->entry);
@@ -174,9 +174,9 @@ static int check_l1tf(void)
 }
 
 /* "VMXON - enter VMX operation". */
-static int vmxon(u64 region)
+static int start_operation(u64 region)
 {
-	vmx_do("vmxon %0", "m" (region));
+	asm goto(OR_REFUSED("vmxon %0") : : "m" (region) : "cc", "memory" : refused);
 	return 0;
 refused:
 	return -EBUSY;
@@ -202,7 +202,7 @@ static int vmx_enable(void)
 	intel_pt_handle_vmx(1);
 	cr4_set_bits(X86_CR4_VMXE);
 	*(u32 *)here->region = vmx_config.revision;
-	if (vmxon(virt_to_phys(here->region))) {
+	if (start_operation(virt_to_phys(here->region))) {
 		cr4_clear_bits(X86_CR4_VMXE);
 		intel_pt_handle_vmx(0);
 		pr_warn_ratelimited("dune: CPU %d refuses VMXON: another hypervisor?\n",
@@ -217,21 +217,21 @@ static int vmx_enable(void)
 	return 0;
 }
 
-static void vmclear(struct vmx_vcpu *vcpu)
+static void clear(struct vmx_vcpu *vcpu)
 {
 	u64 address = virt_to_phys(vcpu->vmcs);
 
-	vmx_do("vmclear %0", "m" (address));
+	asm goto(OR_REFUSED("vmclear %0") : : "m" (address) : "cc", "memory" : refused);
 	return;
 refused:
 	pr_err_ratelimited("dune: VMCLEAR is refused\n");
 }
 
-static void vmptrld(struct vmx_vcpu *vcpu)
+static void make_current(struct vmx_vcpu *vcpu)
 {
 	u64 address = virt_to_phys(vcpu->vmcs);
 
-	vmx_do("vmptrld %0", "m" (address));
+	asm goto(OR_REFUSED("vmptrld %0") : : "m" (address) : "cc", "memory" : refused);
 	return;
 refused:
 	pr_err_ratelimited("dune: VMPTRLD is refused\n");
@@ -249,7 +249,7 @@ static void unload(void *data)
 
 	if (vcpu->loaded_on != smp_processor_id())
 		return;
-	vmclear(vcpu);
+	clear(vcpu);
 	if (here->current_vcpu == vcpu)
 		here->current_vcpu = NULL;
 	list_del(&vcpu->loaded);
@@ -279,13 +279,13 @@ void vmx_load(struct vmx_vcpu *vcpu)
 	bool here_before = vcpu->loaded_on == smp_processor_id();
 
 	if (!here_before) {
-		vmclear(vcpu);
+		clear(vcpu);
 		vcpu->launched = false;
 		list_add(&vcpu->loaded, &here->loaded);
 		WRITE_ONCE(vcpu->loaded_on, smp_processor_id());
 	}
 	if (here->current_vcpu != vcpu) {
-		vmptrld(vcpu);
+		make_current(vcpu);
 		here->current_vcpu = vcpu;
 	}
 	if (!here_before)

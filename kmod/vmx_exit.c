@@ -8,7 +8,7 @@
 #include <asm/processor.h>
 #include <asm/trapnr.h>
 
-#include "vmx.h"
+#include "vmcs.h"
 
 #define SINGLE_STEP	BIT(14)	/* pending debug exceptions */
 #define GETSEC		11	/* basic exit reason */

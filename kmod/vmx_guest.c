@@ -23,10 +23,7 @@
 #include <asm/tlbflush.h>
 #include <asm/trapnr.h>
 
-#include "vmx.h"
-
-int dune_vmx_enter(struct dune_gprs *gprs, bool launched);
-void dune_vmx_exit(void);
+#include "vmcs.h"
 
 /* Access rights of segments ("Format of access rights"). */
 #define CODE_KERNEL	0xa09b
@@ -249,23 +246,32 @@ void vmx_get(struct dune_cpu *cpu, struct dune_run *run)
 	run->cr2 = vcpu->cr2;
 }
 
-static void invalidate(u64 what, u64 address)
-{
-	struct { u64 what; u64 address; } descriptor = { what, address };
+struct descriptor {
+	u64 what;
+	u64 address;
+};
 
-	vmx_do("invept %0, %1", "m" (descriptor),
-	       "r" (what ? (u64)VMX_EPT_EXTENT_CONTEXT : (u64)VMX_EPT_EXTENT_GLOBAL));
+/* "INVEPT - invalidate translations derived from EPT": of one pointer, or all. */
+static void invalidate_nested(u64 pointer)
+{
+	struct descriptor of = { .what = pointer };
+	u64 type = pointer ? VMX_EPT_EXTENT_CONTEXT : VMX_EPT_EXTENT_GLOBAL;
+
+	asm goto(OR_REFUSED("invept %0, %1")
+		 : : "m" (of), "r" (type) : "cc", "memory" : refused);
 	return;
 refused:
 	pr_err_ratelimited("dune: INVEPT is refused\n");
 }
 
+/* "INVVPID - invalidate translations based on VPID": of all. */
 static void invalidate_linear(void)
 {
-	struct { u64 vpid; u64 address; } descriptor = {};
+	struct descriptor of = {};
+	u64 type = VMX_VPID_EXTENT_ALL_CONTEXT;
 
-	vmx_do("invvpid %0, %1", "m" (descriptor),
-	       "r" ((u64)VMX_VPID_EXTENT_ALL_CONTEXT));
+	asm goto(OR_REFUSED("invvpid %0, %1")
+		 : : "m" (of), "r" (type) : "cc", "memory" : refused);
 	return;
 refused:
 	pr_err_ratelimited("dune: INVVPID is refused\n");
@@ -278,9 +284,9 @@ static void flush_translations(struct vmx_vcpu *vcpu, unsigned int flush)
 		vmcs_write(VIRTUAL_PROCESSOR_ID, vcpu->common.asid);
 	if (flush & DUNE_NEW_GENERATION) {
 		invalidate_linear();
-		invalidate(0, 0);
+		invalidate_nested(0);
 	} else if (flush & DUNE_NESTED_CHANGED) {
-		invalidate(vmcs_read(EPT_POINTER), 0);
+		invalidate_nested(vmcs_read(EPT_POINTER));
 	}
 }
 

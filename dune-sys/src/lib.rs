@@ -14,6 +14,8 @@ pub const MAX_CHUNKS: u64 = 4096;
 pub const MAX_VCPUS: u32 = 1024;
 /// [`Info::backend`]: AMD's virtualisation.
 pub const BACKEND_SVM: u32 = 1;
+/// [`Info::backend`]: Intel's virtualisation.
+pub const BACKEND_VMX: u32 = 2;
 
 /// What the device is and can do.
 #[repr(C)]

@@ -92,6 +92,7 @@ fn facts() -> Vec<Fact> {
         ("DUNE_MAX_CHUNKS", sys::MAX_CHUNKS),
         ("DUNE_MAX_VCPUS", sys::MAX_VCPUS.into()),
         ("DUNE_BACKEND_SVM", sys::BACKEND_SVM.into()),
+        ("DUNE_BACKEND_VMX", sys::BACKEND_VMX.into()),
         ("DUNE_SET_REGS", sys::SET_REGS.into()),
         ("DUNE_SET_BASES", sys::SET_BASES.into()),
         ("DUNE_SET_KERNEL", sys::SET_KERNEL.into()),

@@ -17,7 +17,7 @@
 #define DUNE_ABI_VERSION	1
 
 /* Guest-physical memory is given in chunks of this size and alignment. */
-#define DUNE_CHUNK_SIZE		(1ULL << 28)
+#define DUNE_CHUNK_SIZE		0x10000000ULL
 /* Most chunks and most vCPUs of a guest. */
 #define DUNE_MAX_CHUNKS		4096
 #define DUNE_MAX_VCPUS		1024
@@ -86,12 +86,12 @@ struct dune_regs {
 };
 
 /* dune_run.set: what is set before the guest runs. */
-#define DUNE_SET_REGS		(1U << 0)	/* regs; drops a pending event */
-#define DUNE_SET_BASES		(1U << 1)	/* fs_base, gs_base */
-#define DUNE_SET_KERNEL		(1U << 2)	/* privilege level 0 */
-#define DUNE_SET_FLUSH		(1U << 3)	/* flush all translations */
-#define DUNE_SET_BLOCKED	(1U << 4)	/* blocked */
-#define DUNE_SET_ALL		((1U << 5) - 1)
+#define DUNE_SET_REGS		0x01	/* regs; drops a pending event */
+#define DUNE_SET_BASES		0x02	/* fs_base, gs_base */
+#define DUNE_SET_KERNEL		0x04	/* privilege level 0 */
+#define DUNE_SET_FLUSH		0x08	/* flush all translations */
+#define DUNE_SET_BLOCKED	0x10	/* blocked */
+#define DUNE_SET_ALL		0x1f
 
 /* dune_run.exit: why it came back. */
 #define DUNE_EXIT_HALT		1	/* HLT; rip is behind it */

@@ -168,6 +168,11 @@ fn rounds(writers: usize, rounds: usize) {
                 .sum()
         };
         for _ in 0..rounds {
+            // On one processor the writers may not have run since the last round.
+            let enough = writes.load(Relaxed) + 2;
+            while writes.load(Relaxed) < enough {
+                std::thread::yield_now();
+            }
             let before: Vec<u64> = announced.iter().map(|a| a.load(SeqCst)).collect();
             let mut dirty = dune.dirty(start, len).expect("inside");
             let reported: BTreeSet<usize> = dirty
@@ -184,7 +189,6 @@ fn rounds(writers: usize, rounds: usize) {
                     "a write to page {page} was lost"
                 );
             }
-            std::thread::yield_now();
         }
         stop.store(true, Relaxed);
         for thread in threads {

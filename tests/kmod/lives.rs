@@ -78,6 +78,35 @@ pub fn spin() {
     endless();
 }
 
+/// vCPUs that go from processor to processor, two in turn, keep what they have; the guest may end wherever they were last.
+pub fn moves() {
+    let stay = |processor: usize| {
+        // SAFETY: a set of one processor, for the calling thread.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(processor, &mut set);
+            libc::sched_setaffinity(0, size_of_val(&set), &set) == 0
+        }
+    };
+    for round in 0..10 {
+        let guest = Guest::new();
+        // 1: inc rax; inc qword [0x100000]; hlt; jmp 1
+        guest.code(&[
+            0x48, 0xff, 0xc0, 0x48, 0xff, 0x04, 0x25, 0, 0, 0x10, 0, 0xf4, 0xeb, 0xf2,
+        ]);
+        let mut runs = [guest.vcpu(), guest.vcpu()];
+        for n in 0..64u64 {
+            assert!(stay((n / 3) as usize % 2), "two processors are needed");
+            for run in &mut runs {
+                guest.device.run(run).expect("it runs");
+                assert_eq!((run.exit, run.regs.rax), (abi::EXIT_HALT, n + 1));
+            }
+        }
+        assert_eq!(guest.read(0x10_0000), 128);
+        stay(round % 2);
+    }
+}
+
 /// A signal ends the run, unless it is blocked for it.
 pub fn signals() {
     let guest = Guest::new();

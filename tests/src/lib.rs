@@ -4,8 +4,12 @@
 //! limit; [`compile()`] builds a program of `tests/c`; [`compare()`] runs a command without the library
 //! and in every mode and demands the same output and exit status.
 
+mod bochs;
 mod compare;
 mod compile;
+mod initrd;
+mod kernel;
+pub mod kmod;
 mod libgc;
 mod library;
 mod memory;
@@ -18,9 +22,11 @@ pub use compare::{compare, compare_filtered, in_modes};
 pub use compile::{
     compile, compile_cxx, compile_gcbench, compile_shared, compile_with, link_with_library,
 };
+pub use initrd::test_program;
+pub use kernel::debian_kernel;
 pub use libgc::{LIBGC, libgc_dir, same_program, with_libgc};
 pub use library::{Mode, library, preload_dune, workspace};
 pub use memory::pages;
 pub use oracle::{Oracle, oracle};
-pub use qemu::{Machine, debian_kernel, test_program};
+pub use qemu::Machine;
 pub use run::{Outcome, Run, need, scratch};

@@ -36,7 +36,7 @@ enum Command {
     },
     /// Run every check: style, unit, loom, C API, real programs, paranoid, sanitizer, torture.
     Test(TestArgs),
-    /// Run the checks that boot a machine in QEMU: other dirty sources, guest mode, the kernel module.
+    /// Run the checks that boot a machine, in QEMU or Bochs: other dirty sources, guest mode, the kernel module.
     VmTest,
     /// Run the stress program (threads, fork, dlopen, signals, small and big objects).
     Torture {
@@ -80,7 +80,7 @@ fn run() -> Result<()> {
         Command::Demo { args } => demo::run(&context, &args),
         Command::Test(args) => steps::test(&context, &args.only, args.list, args.fail_fast),
         Command::VmTest => {
-            let steps = ["deps", "build", "qemu", "dune", "kmod"].map(String::from);
+            let steps = ["deps", "build", "qemu", "dune", "kmod", "bochs"].map(String::from);
             steps::test(&context, &steps, false, false)
         }
         Command::Torture { minutes } => steps::torture(&context, minutes),

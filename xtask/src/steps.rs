@@ -125,6 +125,11 @@ const STEPS: &[Step] = &[
         run: kmod,
     },
     Step {
+        name: "bochs",
+        about: "the module dune on Intel's virtualisation: the same, on the same kernel in Bochs",
+        run: bochs,
+    },
+    Step {
         name: "torture",
         about: "60 s of threads, fork, dlopen, signals",
         run: short_torture,
@@ -399,6 +404,10 @@ fn dune(context: &Context) -> Result<Outcome> {
 
 fn kmod(context: &Context) -> Result<Outcome> {
     whole_system(context, &["kmod"], &[])
+}
+
+fn bochs(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["kmod_bochs"], &[])
 }
 
 fn short_torture(context: &Context) -> Result<Outcome> {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What the parts of the module know of each other. */
-#ifndef _DUNE_H
-#define _DUNE_H
+#ifndef _DUNE_INTERNAL_H
+#define _DUNE_INTERNAL_H
 
 #include <linux/cpumask.h>
 #include <linux/mmu_notifier.h>
@@ -155,4 +155,4 @@ static inline bool dune_canonical(u64 address)
 	return (u64)((s64)(address << 16) >> 16) == address;
 }
 
-#endif /* _DUNE_H */
+#endif /* _DUNE_INTERNAL_H */

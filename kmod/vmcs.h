@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What the parts of the backend for Intel's virtualisation know of each other. */
-#ifndef _DUNE_VMX_H
-#define _DUNE_VMX_H
+#ifndef _DUNE_VMCS_H
+#define _DUNE_VMCS_H
 
 #include <linux/list.h>
 #include <asm/vmx.h>
 
-#include "dune.h"
+#include "internal.h"
 
 /* What the processors can do, and what of it guests are run with. */
 struct vmx_config {
@@ -81,6 +81,10 @@ void vmx_load(struct vmx_vcpu *vcpu);
 void vmx_prepare(struct dune_cpu *cpu);
 void vmx_unload(struct vmx_vcpu *vcpu);
 
+/* enter.S: 0, or 1 if the processor has refused; where exits lead. */
+int dune_vmx_enter(struct dune_gprs *gprs, bool launched);
+void dune_vmx_exit(void);
+
 /* vmx_guest.c */
 void vmx_fill(struct vmx_vcpu *vcpu);
 int vmx_create(struct dune_cpu *cpu, const struct dune_vcpu *start);
@@ -92,17 +96,14 @@ void vmx_enter(struct dune_cpu *cpu, unsigned int flush);
 /* vmx_exit.c */
 int vmx_handle(struct dune_cpu *cpu, struct dune_run *run);
 
-/* Nothing of this can fail but by a mistake of ours: then it says so. */
-#define vmx_do(instruction, ...)					\
-do {									\
-	asm goto("1: " instruction "\n\tjbe %l[refused]\n\t"		\
-		 _ASM_EXTABLE(1b, %l[refused])				\
-		 : : __VA_ARGS__ : "cc", "memory" : refused);		\
-} while (0)
+/* For "asm goto": nothing of this is refused but by a mistake of ours. */
+#define OR_REFUSED(instruction) "1: " instruction "\n\tjbe %l[refused]\n\t" \
+				_ASM_EXTABLE(1b, %l[refused])
 
 static inline void vmcs_write(enum vmcs_field field, u64 value)
 {
-	vmx_do("vmwrite %1, %0", "r" ((u64)field), "rm" (value));
+	asm goto(OR_REFUSED("vmwrite %1, %0")
+		 : : "r" ((u64)field), "rm" (value) : "cc", "memory" : refused);
 	return;
 refused:
 	pr_err_ratelimited("dune: VMWRITE of field 0x%x is refused\n", field);
@@ -116,4 +117,4 @@ static inline u64 vmcs_read(enum vmcs_field field)
 	return value;
 }
 
-#endif /* _DUNE_VMX_H */
+#endif /* _DUNE_VMCS_H */

@@ -1,0 +1,176 @@
+//! The module dune (`kmod/`): how it is built for a machine, and what runs there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::kernel::debian_kernel;
+use crate::library::workspace;
+
+/// Runs a command: what it printed, and whether it succeeded.
+fn output(program: &str, args: &[&str], dir: &Path) -> (String, bool) {
+    let out = Command::new(program)
+        .args(args)
+        .current_dir(dir)
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}"));
+    let text = [out.stdout, out.stderr].concat();
+    (
+        String::from_utf8_lossy(&text).into_owned(),
+        out.status.success(),
+    )
+}
+
+/// The headers of the very kernel that will run; as root they are installed if they are missing.
+fn headers(dir: &Path) -> PathBuf {
+    let kernel = debian_kernel(dir).unwrap_or_else(|e| panic!("{e}"));
+    let name = kernel.file_name().expect("a name").to_string_lossy();
+    let version = name.strip_prefix("vmlinuz-").expect("vmlinuz-VERSION");
+    let package = format!("linux-headers-{version}");
+    let folder = Path::new("/usr/src").join(&package);
+    if !folder.exists() {
+        let args = [
+            "-y",
+            "-q",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            "install",
+            "--no-install-recommends",
+            &package,
+        ];
+        let (text, _) = output("apt-get", &args, dir);
+        assert!(
+            folder.exists(),
+            "the module cannot be built without the package {package}, and it cannot be installed here:\n{text}"
+        );
+    }
+    folder
+}
+
+/// The module, built in a copy of its sources below a scratch folder. A warning is an error.
+///
+/// # Panics
+/// It cannot be built.
+pub fn module(dir: &Path) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let headers = headers(dir);
+        let to = dir.join("kmod-build");
+        let _ = fs::remove_dir_all(&to);
+        let (text, good) = output(
+            "cp",
+            &["-r", "kmod", &to.display().to_string()],
+            workspace(),
+        );
+        assert!(good, "{text}");
+        let kernel = format!("KDIR={}", headers.display());
+        let (text, good) = output("make", &["clean", &kernel], &to);
+        assert!(good, "{text}");
+        let (text, good) = output("make", &[&kernel], &to);
+        assert!(good && !text.contains("warning"), "{text}");
+        to.join("dune.ko")
+    };
+    BUILT.get_or_init(build).clone()
+}
+
+/// What every machine begins with, and ends with: nothing in the kernel's log, and no taint beyond that of an unsigned module from elsewhere.
+const BEGIN: &str = r#"
+/bin/busybox mkdir -p /sys
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox --install -s /bin
+export PATH=/bin
+# Whoever stops the emulator for a minute has not found a lockup; a real one ends by the machine's limit.
+echo 60 > /proc/sys/kernel/watchdog_thresh
+echo 150 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout
+bad=0
+try() { echo "== $(cut -d" " -f1 /proc/uptime) $*"; timeout 3600 "$@" || { echo "FAILED: $*"; bad=1; }; }
+never() { echo "== not: $*"; if "$@" 2>/dev/null; then echo "FAILED to be refused: $*"; bad=1; fi; }
+try insmod /dune.ko
+"#;
+const END: &str = r#"
+try rmmod dune
+echo "== $(cut -d' ' -f1 /proc/uptime) end"
+dmesg | grep -E 'BUG|WARN|Oops|Call Trace|stall|lockup|general protection|page allocation failure' && { bad=1; dmesg | tail -200; }
+[ $(cat /proc/sys/kernel/tainted) = 12288 ] || { echo taint; bad=1; }
+[ $bad = 0 ]
+"#;
+
+/// How long the fuzzer runs, in seconds of the machine's: by hand longer than what a test asks for.
+///
+/// # Panics
+/// `KMOD_FUZZ_SECONDS` is no number.
+pub fn fuzz_seconds(usual: u32) -> u32 {
+    let set = std::env::var("KMOD_FUZZ_SECONDS").ok();
+    set.map_or(usual, |s| s.parse().expect("KMOD_FUZZ_SECONDS"))
+}
+
+/// A script for a machine: loads the module, does what is asked for, and ends with a look at the kernel's log. `fuzz`: seconds for the fuzzer.
+pub fn script(body: &str, fuzz: u32) -> String {
+    let seed = std::env::var("KMOD_FUZZ_SEED").unwrap_or_else(|_| "1".to_owned());
+    format!("{BEGIN}{body}{END}")
+        .replace("$FUZZ_SECONDS", &fuzz.to_string())
+        .replace("$FUZZ_SEED", &seed)
+}
+
+/// What a machine wrote, checked for what the script's status does not say.
+///
+/// # Panics
+/// Something was skipped or failed.
+pub fn check(text: &str) {
+    for missing in ["skipped", "FAILED"] {
+        assert!(!text.contains(missing), "{text}");
+    }
+    for line in text.lines().filter(|l| l.starts_with("fuzz:")) {
+        println!("{line}");
+    }
+}
+
+/// The suites of libdune and the reference programs that count exits.
+pub const SUITES: &str = r#"
+/bin/busybox ln -s /bin/busybox /tmp/echo
+try /engine kmod
+try /guest --test-threads=1
+try /threads --test-threads=1
+try /trouble --test-threads=1
+/counts > /tmp/counts; cat /tmp/counts
+try grep -x '1000 system calls: 1000 exits' /tmp/counts
+try grep -x '1000 first writes to clean pages: 0 exits' /tmp/counts
+try grep -x '1000 faults handled: 0 exits' /tmp/counts
+try /invlpg
+try /traps
+echo "== two at once"
+/guest --test-threads=1 > /tmp/one 2>&1 & one=$!
+try /guest --test-threads=1
+wait $one || { cat /tmp/one; bad=1; }
+"#;
+
+/// What guests may not do, what processes may do to guests, and requests that make no sense; for two processors.
+pub const PROMISES: &str = r#"
+for part in registers arguments forbidden rights outside copies changing signals moves foreign traced ends kill memory other-hypervisor; do
+    try /safety $part
+done
+echo "== a guest that runs while processors come and go, the machine sleeps, and the module is to go"
+/safety spin & spin=$!
+sleep 1
+never rmmod dune
+for i in 1 2 3; do
+    echo 0 > /sys/devices/system/cpu/cpu1/online || bad=1
+    sleep 0.2
+    echo 1 > /sys/devices/system/cpu/cpu1/online || bad=1
+    sleep 0.2
+done
+echo 1 > /sys/module/suspend/parameters/pm_test_delay
+echo core > /sys/power/pm_test
+echo mem > /sys/power/state || bad=1
+try /safety registers
+kill -9 $spin
+wait $spin 2>/dev/null
+for i in 1 2 3; do
+    try rmmod dune
+    try insmod /dune.ko
+    try /safety registers
+done
+try /fuzz $FUZZ_SECONDS $FUZZ_SEED
+"#;

@@ -1,0 +1,59 @@
+//! The module dune (`kmod/`) on a Debian kernel in Bochs, whose emulated processor has Intel's virtualisation with nested paging. What is missing here is a failure,
+//! not a reason to skip: nobody may take an untested module for a tested one.
+
+use std::path::{Path, PathBuf};
+
+use dunegc_tests::kmod::{self, PROMISES, SUITES};
+use dunegc_tests::{Machine, test_program};
+
+fn boot(name: &str, cpus: u32, modules: &[&str], programs: &[(&str, PathBuf)], script: &str) {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    // A second of the machine's takes nine here.
+    let fuzz = kmod::fuzz_seconds(5);
+    let mut all = programs.to_vec();
+    all.push(("dune.ko", kmod::module(dir)));
+    let machine = Machine {
+        name,
+        dir,
+        programs: &all,
+        modules,
+        script: &kmod::script(script, fuzz),
+        // Bochs's models with AVX-512 describe its state in a way that the kernel rejects.
+        cpu: "broadwell_ult",
+        cpus,
+        parallel: false,
+        limit: 900 + 20 * fuzz,
+    };
+    let text = machine.run_in_bochs().unwrap_or_else(|e| panic!("{e}"));
+    kmod::check(&text);
+}
+
+fn program(path: &str) -> PathBuf {
+    PathBuf::from(path)
+}
+
+/// The suites of libdune and the reference programs that count exits, on the engine kmod.
+#[test]
+fn guest_mode_works_on_the_module() {
+    let programs = [
+        ("guest", test_program("libdune", "guest")),
+        ("threads", test_program("libdune", "threads")),
+        ("trouble", test_program("libdune", "trouble")),
+        ("engine", program(env!("CARGO_BIN_EXE_dune-engine"))),
+        ("counts", program(env!("CARGO_BIN_EXE_dune-counts"))),
+        ("invlpg", program(env!("CARGO_BIN_EXE_dune-invlpg"))),
+        ("traps", program(env!("CARGO_BIN_EXE_dune-traps"))),
+    ];
+    boot("bochs-suites", 1, &[], &programs, SUITES);
+}
+
+/// What guests may not do, what processes may do to guests, and requests that make no sense; beside a kernel whose own hypervisor is loaded.
+#[test]
+fn the_module_keeps_its_promises() {
+    let programs = [
+        ("safety", program(env!("CARGO_BIN_EXE_kmod-safety"))),
+        ("fuzz", program(env!("CARGO_BIN_EXE_kmod-fuzz"))),
+    ];
+    let modules = ["irqbypass", "kvm", "kvm-intel"];
+    boot("bochs-safety", 2, &modules, &programs, PROMISES);
+}
