@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use crate::initrd::{find, output};
 
@@ -38,6 +39,9 @@ fn kernel(dir: &Path) -> Result<PathBuf, String> {
 
 /// The same without its own decompression, as an ELF file: for an emulator that takes minutes for that.
 pub(crate) fn uncompressed(kernel: &Path) -> Result<PathBuf, String> {
+    // Tests of one program run at once.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
     let to = kernel.with_file_name("vmlinux");
     if to.exists() {
         return Ok(to);
