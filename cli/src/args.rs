@@ -91,6 +91,8 @@ pub enum Mode {
 pub enum Engine {
     /// Through /dev/kvm.
     Kvm,
+    /// Through /dev/dune, the project's kernel module.
+    Kmod,
 }
 
 impl fmt::Display for Mode {

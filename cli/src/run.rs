@@ -33,9 +33,10 @@ fn try_run(args: &Run) -> Result<std::convert::Infallible, Failed> {
     };
     let libraries = match args.engine {
         None => vec![library::find(args.lib.as_deref()).map_err(own)?.0],
-        Some(Engine::Kvm) => {
-            libdune::Dune::probe_engine(libdune::Choice::Kvm)
-                .map_err(|e| own(format!("engine kvm refused: {e}")))?;
+        Some(engine) => {
+            let (choice, name) = named(engine);
+            libdune::Dune::probe_engine(choice)
+                .map_err(|e| own(format!("engine {name} refused: {e}")))?;
             guest_libraries(args).map_err(own)?
         }
     };
@@ -55,6 +56,9 @@ fn try_run(args: &Run) -> Result<std::convert::Infallible, Failed> {
     let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
     for (name, value) in &args.variables {
         set(&mut variables, name, value);
+    }
+    if let Some(engine) = args.engine {
+        set(&mut variables, "DUNE_ENGINE", named(engine).1);
     }
     if let Some(mode) = args.mode {
         set(&mut variables, "DUNEGC_MODE", mode.to_string());
@@ -86,6 +90,14 @@ fn try_run(args: &Run) -> Result<std::convert::Infallible, Failed> {
         message: format!("{}: {error}", path.display()),
         status,
     })
+}
+
+/// The library's choice, and its name in `DUNE_ENGINE`.
+fn named(engine: Engine) -> (libdune::Choice, &'static str) {
+    match engine {
+        Engine::Kvm => (libdune::Choice::Kvm, "kvm"),
+        Engine::Kmod => (libdune::Choice::Kmod, "kmod"),
+    }
 }
 
 /// `libdune.so`, and the collector's library behind it if the command line wants anything of the collector.

@@ -83,6 +83,7 @@ extern "C" fn enter() -> bool {
         && Dune::enter(Config {
             whole: true,
             threads: 1024,
+            engine: process::engine_before(),
             ..Config::default()
         })
         .is_ok()

@@ -66,6 +66,13 @@ pub fn was_entered() -> bool {
     !PROCESS.load(Acquire).is_null()
 }
 
+/// The engine that was asked for then.
+pub fn engine_before() -> crate::Choice {
+    // SAFETY: null or published by `make`, and never freed.
+    let process = unsafe { PROCESS.load(Acquire).as_ref() };
+    process.map_or_else(crate::Choice::default, |p| p.config.engine)
+}
+
 /// Access to the tables of the process's machine.
 pub fn view() -> Option<View> {
     // SAFETY: null or published by `make`, and never freed.

@@ -80,7 +80,16 @@ fn run() -> Result<()> {
         Command::Demo { args } => demo::run(&context, &args),
         Command::Test(args) => steps::test(&context, &args.only, args.list, args.fail_fast),
         Command::VmTest => {
-            let steps = ["deps", "build", "qemu", "dune", "kmod", "bochs"].map(String::from);
+            let steps = [
+                "deps",
+                "build",
+                "qemu",
+                "dune",
+                "kmod",
+                "bochs",
+                "bochs-long",
+            ];
+            let steps = steps.map(String::from);
             steps::test(&context, &steps, false, false)
         }
         Command::Torture { minutes } => steps::torture(&context, minutes),

@@ -1,4 +1,4 @@
-//! `libdune.so`: preloaded (`dunegc run --engine kvm`), it takes the program into guest mode before `main`.
+//! `libdune.so`: preloaded (`dunegc run --engine`), it takes the program into guest mode before `main`.
 
 use libdune::{Choice, Config, Dune};
 
@@ -15,14 +15,33 @@ fn wanted() -> bool {
     std::env::var_os("DUNE").is_none_or(|value| value != "off")
 }
 
+/// What `DUNE_ENGINE` names; without it, KVM.
+fn engine() -> Option<Choice> {
+    let Some(name) = std::env::var_os("DUNE_ENGINE") else {
+        return Some(Choice::Kvm);
+    };
+    match name.to_str() {
+        Some("kvm") => Some(Choice::Kvm),
+        Some("kmod") => Some(Choice::Kmod),
+        _ => {
+            eprintln!(
+                "dune: DUNE_ENGINE={}: neither kvm nor kmod; going on natively",
+                name.display()
+            );
+            None
+        }
+    }
+}
+
 extern "C" fn start() {
     if !wanted() {
         return;
     }
+    let Some(engine) = engine() else { return };
     let config = Config {
         whole: true,
         threads: 1024,
-        engine: Choice::Kvm,
+        engine,
         ..Config::default()
     };
     if let Err(e) = Dune::enter(config) {
