@@ -25,7 +25,7 @@ pub use compile::{
 pub use initrd::test_program;
 pub use kernel::debian_kernel;
 pub use libgc::{LIBGC, libgc_dir, same_program, with_libgc};
-pub use library::{Mode, library, preload_dune, workspace};
+pub use library::{Mode, build_command, build_preload, library, preload_dune, workspace};
 pub use memory::pages;
 pub use oracle::{Oracle, oracle};
 pub use qemu::Machine;

@@ -65,21 +65,40 @@ pub fn preload_dune() -> Option<PathBuf> {
         eprintln!("skipped: {e}");
         return None;
     }
+    Some(build_preload())
+}
+
+/// `libdune.so`, built now, wherever it will run.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn build_preload() -> PathBuf {
+    built(
+        &["--release", "--package", "libdune-preload"],
+        "/libdune.so",
+    )
+}
+
+/// The command `dunegc`, built now.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn build_command() -> PathBuf {
+    built(&["--package", "dunegc-cli"], "/dunegc")
+}
+
+/// What cargo builds with these arguments and names with this end.
+fn built(what: &[&str], end: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let args = [
-        "build",
-        "--release",
-        "--package",
-        "libdune-preload",
-        "--message-format=json",
-    ];
+    let args = [&["build", "--message-format=json"], what].concat();
     let messages = crate::Run::new(cargo)
         .args(args)
         .dir(workspace())
+        .limit(600)
         .ok()
         .stdout;
     let path = messages
         .split('"')
-        .find(|word| word.ends_with("/libdune.so"));
-    Some(PathBuf::from(path.expect("cargo names the library")))
+        .find(|word| word.ends_with(end) && Path::new(word).is_file());
+    PathBuf::from(path.expect("cargo names what it has built"))
 }

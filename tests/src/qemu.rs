@@ -28,6 +28,8 @@ pub struct Machine<'a> {
     pub cpus: u32,
     /// Whether each of them has a thread of QEMU's of its own; else they take turns.
     pub parallel: bool,
+    /// Whether time is the number of instructions (one nanosecond each), the same in each run; QEMU only, with one processor.
+    pub counted: bool,
     /// Seconds after which it is ended.
     pub limit: u32,
 }
@@ -56,11 +58,16 @@ impl Machine<'_> {
         let machine = format!(
             "{} qemu-system-x86_64 -accel tcg,thread={} -M q35 -cpu {} -smp {} -m 1G -display none \
              -vga none -nic none -no-user-config -nodefaults -serial stdio -no-reboot \
-             -device isa-debug-exit,iobase=0xf4,iosize=1",
+             -device isa-debug-exit,iobase=0xf4,iosize=1{}",
             self.limit,
             if self.parallel { "multi" } else { "single" },
             self.cpu,
-            self.cpus
+            self.cpus,
+            if self.counted {
+                " -icount shift=0,sleep=off -rtc base=2024-01-01,clock=vm -seed 1"
+            } else {
+                ""
+            }
         );
         let out = Command::new("timeout")
             .args(machine.split_whitespace())

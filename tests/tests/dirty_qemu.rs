@@ -15,6 +15,7 @@ fn soft_dirty_conforms_on_a_debian_kernel() {
         cpu: "max,-la57",
         cpus: 2,
         parallel: true,
+        counted: false,
         limit: 900,
     };
     let text = match machine.run() {

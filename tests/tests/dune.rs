@@ -91,6 +91,7 @@ fn guest_mode_on_a_debian_kernel_with_nested_paging() {
         // With two, the emulator sometimes stands still.
         cpus: 1,
         parallel: true,
+        counted: false,
         limit: 400,
     };
     let text = match machine.run() {

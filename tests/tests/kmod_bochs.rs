@@ -22,6 +22,7 @@ fn boot(name: &str, cpus: u32, modules: &[&str], programs: &[(&str, PathBuf)], s
         cpu: "broadwell_ult",
         cpus,
         parallel: false,
+        counted: false,
         limit: 900 + 20 * fuzz,
     };
     let text = machine.run_in_bochs().unwrap_or_else(|e| panic!("{e}"));
