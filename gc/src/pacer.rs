@@ -90,6 +90,7 @@ fn room() -> usize {
 pub fn save_memory(least: usize) {
     LEAST.store(least, Relaxed);
     heap::populate::save_memory();
+    heap::spare::save_memory();
 }
 
 /// Collects if it is time. Called outside critical sections, before a cache is filled.

@@ -25,6 +25,7 @@ pub mod remote;
 pub mod resize;
 pub mod runs;
 pub mod slot;
+pub mod spare;
 pub mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -9,7 +9,7 @@ use super::block::{BORN, Block, State, valid, words};
 use super::cursor::{self, Cursor};
 use super::layout::BLOCK;
 use super::thread::NO_OWNER;
-use super::{central, class, handoff, lists, registry, runs};
+use super::{central, class, handoff, lists, registry, runs, spare};
 use crate::kind::Kind;
 use crate::sys::mem::round_up;
 use core::sync::atomic::{
@@ -243,6 +243,8 @@ fn sweep_small(b: Block) {
     let mut summary = 0u64;
     let mut free_count = 0;
     let mut freed = 0;
+    let mut was_free = 0;
+    let mut used_end = 0;
     for w in 0..words(capacity) {
         let marked = b.mark_word(w);
         let old_free = b.free(w).load(Relaxed);
@@ -269,6 +271,10 @@ fn sweep_small(b: Block) {
             b.suspect(w).store(0, Relaxed);
         }
         let free = (old_free | dead | remote) & all;
+        was_free += old_free.count_ones() as usize;
+        if free != all {
+            used_end = w * 64 + 64 - (all & !free).leading_zeros() as usize;
+        }
         freed += dead.count_ones();
         free_count += free.count_ones();
         if marked != 0 && keep_marks {
@@ -285,6 +291,9 @@ fn sweep_small(b: Block) {
     h.summary.store(summary, Relaxed);
     b.set_full(summary == 0);
     h.used.store(capacity as u32 - free_count, Relaxed);
+    if !keep_marks && was_free * 4 >= capacity * 3 {
+        spare::trim(b, used_end);
+    }
     FREED_BYTES.fetch_add(
         freed as u64 * class::SIZE[info.class() as usize] as u64,
         Relaxed,

@@ -74,7 +74,7 @@ pub fn unmap(addr: usize, len: usize) {
 
 /// Gives the storage of a range back; it reads as zero afterwards. False if refused (mlocked): content unchanged.
 pub fn discard(addr: usize, len: usize) -> bool {
-    // SAFETY: callers pass only page-aligned ranges of free blocks, whose content nobody needs.
+    // SAFETY: callers pass only page-aligned ranges of blocks in which there is no object, so that nobody needs their content.
     unsafe { libc::madvise(addr as *mut libc::c_void, len, libc::MADV_DONTNEED) == 0 }
 }
 
