@@ -139,19 +139,20 @@ fn ended(attempt: Result<(), CollectError>) {
     match attempt {
         Ok(()) => {}
         // What is allocated while another thread is about to stop the world would be memory that its collection was to save.
-        Err(CollectError::Busy) if cycle::wait_for_other(STOP_WAIT_NS) => {}
-        Err(CollectError::Busy) if !WANTED.load(Relaxed) => {}
+        Err(CollectError::Busy)
+            if saves_memory() && (cycle::wait_for_other(STOP_WAIT_NS) || !WANTED.load(Relaxed)) => {
+        }
         Err(_) => heap::critical::with(put_off),
     }
 }
 
 /// A collection runs beside the program, or is about to: the thread helps as much as it allocates. If it is to hold the program, the
-/// thread waits for that.
+/// thread waits for that where memory is saved.
 fn assist(heap: &ThreadHeap) {
     if heap::zeal() {
         return collector::wait(ZEAL_WAIT_NS);
     }
-    if !config::get().concurrent {
+    if saves_memory() && !config::get().concurrent {
         let _stall = trace::span(Event::Stall);
         return cycle::wait_for_hold(STOP_WAIT_NS);
     }
@@ -239,10 +240,15 @@ pub fn freed() -> usize {
     FREED.load(Relaxed)
 }
 
+/// [`save_memory`] was called.
+fn saves_memory() -> bool {
+    LEAST.load(Relaxed) != usize::MAX
+}
+
 /// What is allocated before the next collection: `t`, or, where little is reachable and memory is saved, up to what the heap has been filled
 /// to lately: that memory is there.
 fn refill(t: usize, live: usize) -> usize {
-    if LEAST.load(Relaxed) == usize::MAX || live >= SMALL {
+    if !saves_memory() || live >= SMALL {
         return t;
     }
     let filled = FILLED.load(Relaxed);
