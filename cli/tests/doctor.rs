@@ -34,6 +34,8 @@ fn json_has_every_check_and_choice() {
         "RLIMIT_AS",
         "max_map_count",
         "/proc",
+        "dune",
+        "dune-wp",
         "pagemap-scan",
         "soft-dirty",
         "mprotect",

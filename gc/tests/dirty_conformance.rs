@@ -35,10 +35,12 @@ macro_rules! conformance {
 
 conformance! {
     dune: Dune,
+    dune_wp: DuneWp,
     pagemap_scan: PagemapScan,
     soft_dirty: SoftDirty,
     mprotect: Mprotect,
     liar_over_dune: Liar<Dune>,
+    liar_over_dune_wp: Liar<DuneWp>,
     liar_over_pagemap_scan: Liar<PagemapScan>,
     liar_over_soft_dirty: Liar<SoftDirty>,
     liar_over_mprotect: Liar<Mprotect>,
@@ -48,7 +50,7 @@ conformance! {
 fn run(name: &str, case: fn()) {
     let _alone = alone();
     let kind = Kind::ALL.into_iter().find(|k| name.ends_with(k.name()));
-    if kind == Some(Kind::Dune) {
+    if matches!(kind, Some(Kind::Dune | Kind::DuneWp)) {
         enter_guest_mode();
     }
     match available(kind.expect("a source")) {

@@ -1,10 +1,32 @@
-//! The dirty source `dune`: who writes without setting a dirty bit, one by one. Each case runs in a child process that enters guest mode.
+//! The dirty sources `dune` and `dune-wp`: who writes past the guest's page tables, one by one. Each case runs in a child process that enters guest mode.
 
 mod dirty_support;
 
 use dirty_support::*;
 use dunegc::dirty::*;
 use std::os::fd::AsRawFd;
+
+/// All cases for one source.
+macro_rules! hazards {
+    ($($name:ident: $source:ty),*) => { $(
+        mod $name {
+            use super::*;
+            hazards!(@ $source: buffers_of_system_calls messages_and_events moved_mappings system_calls_write_to_untouched_memory a_child_in_the_same_memory
+                calls_that_nobody_knows a_fault_of_the_program io_uring_ends_it);
+        }
+    )* };
+    (@ $source:ty: $($case:ident)*) => { $(
+        #[test]
+        fn $case() {
+            super::$case::<$source>();
+        }
+    )* };
+}
+
+hazards! {
+    dune: Dune,
+    dune_wp: DuneWp
+}
 
 /// Runs a case in guest mode, in a child.
 #[track_caller]
@@ -22,7 +44,7 @@ fn inside(case: impl FnOnce()) {
 
 /// The pages that only system calls wrote are exactly those reported.
 #[track_caller]
-fn only(t: &mut Tracking<Dune>, m: &Memory, want: &[usize]) {
+fn only(t: &mut Tracking<impl Source>, m: &Memory, want: &[usize]) {
     match running(t, m) {
         Written::Pages(got) => assert_eq!(got, want.iter().copied().collect()),
         Written::Everything => panic!("everything"),
@@ -43,15 +65,14 @@ fn part(m: &Memory, page: usize, len: usize) -> libc::iovec {
     }
 }
 
-#[test]
-fn buffers_of_system_calls() {
+fn buffers_of_system_calls<S: Tested>() {
     inside(|| {
         let m = Memory::filled(64);
         let [from, to] = pipe();
         // SAFETY: buffers inside the mapping, descriptors of our own.
         unsafe {
             libc::write(to, c"0123456789abcdef".as_ptr().cast(), 16);
-            let mut t = armed::<Dune>(&m);
+            let mut t = armed::<S>(&m);
             // As much as was read, not as much as there is room for.
             assert_eq!(libc::read(from, m.at(3).cast(), 5), 5);
             only(&mut t, &m, &[3]);
@@ -72,8 +93,7 @@ fn buffers_of_system_calls() {
     });
 }
 
-#[test]
-fn messages_and_events() {
+fn messages_and_events<S: Tested>() {
     inside(|| {
         let m = Memory::filled(64);
         let mut ends = [0; 2];
@@ -93,7 +113,7 @@ fn messages_and_events() {
                 u64: m.at(0) as u64,
             };
             libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, ends[0], &mut event);
-            let mut t = armed::<Dune>(&m);
+            let mut t = armed::<S>(&m);
             // The kernel kept a pointer and gives it back.
             assert_eq!(libc::epoll_wait(epoll, m.at(7).cast(), 300, -1), 1);
             only(&mut t, &m, &[7]);
@@ -110,11 +130,10 @@ fn messages_and_events() {
 }
 
 /// What was written before the mapping was moved or grown is not known any more.
-#[test]
-fn moved_mappings() {
+fn moved_mappings<S: Tested>() {
     inside(|| {
         let m = Memory::filled(64);
-        let mut t = armed::<Dune>(&m);
+        let mut t = armed::<S>(&m);
         m.write(5);
         let r = m.part(0, 16);
         // SAFETY: a part of our own mapping, which stays where it is.
@@ -125,11 +144,10 @@ fn moved_mappings() {
 }
 
 /// Pages that the guest's tables do not know yet, and that the kernel fills.
-#[test]
-fn system_calls_write_to_untouched_memory() {
+fn system_calls_write_to_untouched_memory<S: Tested>() {
     inside(|| {
         let m = Memory::new(4096);
-        let mut t = armed::<Dune>(&m);
+        let mut t = armed::<S>(&m);
         let [from, to] = pipe();
         // SAFETY: a buffer inside the mapping.
         unsafe {
@@ -141,9 +159,9 @@ fn system_calls_write_to_untouched_memory() {
 }
 
 #[track_caller]
-fn everything_after(event: impl FnOnce(&Memory)) {
+fn everything_after<S: Tested>(event: impl FnOnce(&Memory)) {
     let m = Memory::filled(64);
-    let mut t = armed::<Dune>(&m);
+    let mut t = armed::<S>(&m);
     only(&mut t, &m, &[]);
     event(&m);
     assert!(matches!(running(&mut t, &m), Written::Everything));
@@ -153,24 +171,22 @@ fn everything_after(event: impl FnOnce(&Memory)) {
 }
 
 /// posix_spawn's child lives in the parent's memory, natively.
-#[test]
-fn a_child_in_the_same_memory() {
+fn a_child_in_the_same_memory<S: Tested>() {
     inside(|| {
-        everything_after(|_| {
+        everything_after::<S>(|_| {
             let _ = std::process::Command::new("true").status();
         });
     });
 }
 
-#[test]
-fn calls_that_nobody_knows() {
+fn calls_that_nobody_knows<S: Tested>() {
     inside(|| {
-        everything_after(|m| {
+        everything_after::<S>(|m| {
             // SIOCGIFCONF and such hold addresses.
             // SAFETY: fails; the buffer is inside the mapping.
             unsafe { libc::ioctl(0, 0x8912, m.at(3)) };
         });
-        everything_after(|_| {
+        everything_after::<S>(|_| {
             // SAFETY: there is no such call.
             unsafe { libc::syscall(9999) };
         });
@@ -178,8 +194,7 @@ fn calls_that_nobody_knows() {
 }
 
 /// A store that faults is executed natively, the handler runs in guest mode again.
-#[test]
-fn a_fault_of_the_program() {
+fn a_fault_of_the_program<S: Tested>() {
     extern "C" fn repair(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
         // SAFETY: the page that the test took the rights of.
         unsafe {
@@ -188,7 +203,7 @@ fn a_fault_of_the_program() {
         }
     }
     inside(|| {
-        everything_after(|m| {
+        everything_after::<S>(|m| {
             // SAFETY: a handler for a page of our own.
             unsafe {
                 let mut action = std::mem::zeroed::<libc::sigaction>();
@@ -204,11 +219,10 @@ fn a_fault_of_the_program() {
 }
 
 /// The kernel may write at any time: another source is needed.
-#[test]
-fn io_uring_ends_it() {
+fn io_uring_ends_it<S: Tested>() {
     inside(|| {
         let m = Memory::filled(4);
-        let mut t = armed::<Dune>(&m);
+        let mut t = armed::<S>(&m);
         let mut parameters = [0u32; 30];
         // SAFETY: the kernel writes 120 bytes.
         let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, parameters.as_mut_ptr()) };
@@ -234,5 +248,74 @@ fn a_native_thread_is_refused() {
         assert!(available(Kind::Dune).is_ok());
         libdune::Dune::get().unwrap().leave_thread().unwrap();
         assert!(available(Kind::Dune).is_err());
+    });
+}
+
+/// First writes are faults that the guest deals with: no exits, and nothing of it is left when the page was written.
+#[test]
+fn faults_of_dune_wp_are_no_exits() {
+    inside(|| {
+        let m = Memory::filled(1000);
+        let mut t = armed::<DuneWp>(&m);
+        // Known to the tables, what the count itself needs too.
+        let dune = libdune::Dune::get().unwrap();
+        let before = dune.stats();
+        for want in [1000, 1000] {
+            (0..1000).for_each(|page| m.write(page));
+            let now = dune.stats();
+            assert_eq!(now.exits(), before.exits());
+            assert_eq!(now.faults - before.faults, want);
+        }
+        let Written::Pages(all) = running(&mut t, &m) else {
+            panic!("everything");
+        };
+        assert_eq!(all.len(), 1000);
+    });
+}
+
+/// Signals that arrive while a fault is dealt with wait for its end: handlers see the program's registers and stack.
+#[test]
+fn signals_beside_faults_of_dune_wp() {
+    use std::sync::atomic::{AtomicUsize, Ordering::*};
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    static WRONG: AtomicUsize = AtomicUsize::new(0);
+    static STACK: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn tick(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        // SAFETY: the context of a handler with SA_SIGINFO.
+        let registers = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+        let stack = registers[libc::REG_RSP as usize] as usize;
+        SEEN.fetch_add(1, Relaxed);
+        WRONG.fetch_add(
+            usize::from(stack.abs_diff(STACK.load(Relaxed)) > 1 << 20),
+            Relaxed,
+        );
+    }
+    inside(|| {
+        let here = 0u8;
+        STACK.store(&raw const here as usize, Relaxed);
+        // SAFETY: the handler only counts.
+        unsafe {
+            let mut action = std::mem::zeroed::<libc::sigaction>();
+            action.sa_sigaction = tick as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+            libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
+            let time = libc::timeval {
+                tv_sec: 0,
+                tv_usec: 300,
+            };
+            let timer = libc::itimerval {
+                it_interval: time,
+                it_value: time,
+            };
+            libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
+        }
+        let m = Memory::filled(200);
+        let mut t = armed::<DuneWp>(&m);
+        while SEEN.load(Relaxed) < 300 {
+            (0..200).for_each(|page| m.write(page));
+            running(&mut t, &m).assert_has(0..200);
+        }
+        assert_eq!(WRONG.load(Relaxed), 0);
+        assert!(libdune::Dune::inside());
     });
 }

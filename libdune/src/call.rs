@@ -2,7 +2,7 @@
 
 use crate::monitor::{FLUSH_ALL, FLUSH_PAGES, stubs};
 use crate::table::Flush;
-use crate::trap::Trap;
+use crate::trap::{FULL_FLUSH, Trap};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering::*};
 
@@ -27,6 +27,8 @@ pub enum Call {
     Repair = 7,
     /// Exceptions of vector RDI go to their handler from now on (RSI 1) or not (0).
     Gate = 5,
+    /// RDI: a [`crate::trap::Fault`]. The program has no handler of page faults.
+    Fault = 8,
 }
 
 impl Call {
@@ -40,6 +42,7 @@ impl Call {
             5 => Call::Gate,
             6 => Call::Flush,
             7 => Call::Repair,
+            8 => Call::Fault,
             _ => return None,
         })
     }
@@ -101,7 +104,7 @@ pub fn flush_own(flush: &Flush) {
         call(Call::Flush, 0, 0);
         return;
     }
-    match flush.pages() {
+    match flush.pages().filter(|_| !FULL_FLUSH.load(Relaxed)) {
         // SAFETY: the gate reads the list, changes the three registers and nothing else.
         Some(pages) => unsafe {
             asm!(

@@ -27,6 +27,8 @@ pub struct Config {
     /// The program knows nothing of guest mode: what cannot be done for it there ([`Error::Unsupported`]) ends guest mode for all threads, and the program goes on
     /// natively.
     pub whole: bool,
+    /// Flushes are of all translations, also where few pages changed. For comparison.
+    pub full_flush: bool,
     /// Which engine runs the guest.
     pub engine: Choice,
     /// What goes wrong, for tests.
@@ -41,6 +43,7 @@ impl Default for Config {
             follow: true,
             packed: false,
             whole: false,
+            full_flush: false,
             engine: Choice::Any,
             trouble: Trouble::None,
         }
@@ -179,7 +182,7 @@ impl Dune {
         }
         thread::current().ok_or(Error::NotEntered)?;
         trap::set_handler(vector, handler);
-        call::gate(vector, handler.is_some());
+        self.0.open_gate(vector);
         Ok(())
     }
 
@@ -213,7 +216,7 @@ impl Dune {
 
     /// Counts so far.
     pub fn stats(self) -> Stats {
-        self.0.counters.read()
+        self.0.stats()
     }
 
     /// Has every page of a range known to the tables.

@@ -7,20 +7,26 @@ use crate::call;
 use crate::process::{self, Process};
 use crate::table::Flush;
 use crate::thread;
+use crate::trap::PAGE_FAULT;
 use crate::{Config, Dune};
 use core::ffi::c_void;
 
 /// Receives a run of pages.
 pub type Sink = extern "C" fn(context: *mut c_void, start: u64, end: u64);
 
-/// What [`Interface::harvest`] does with dirty bits.
+/// What [`Interface::harvest`] does with what it knows of writes.
 pub mod mode {
-    /// Clears them and reports nothing.
+    /// Forgets it and reports nothing.
     pub const CLEAR: u32 = 0;
-    /// Clears them, flushes all vCPUs, and reports then: later writes set them again.
+    /// Forgets it, flushes all vCPUs, and reports then: later writes are known again.
     pub const TAKE: u32 = 1;
-    /// Reports them and leaves them as they are.
+    /// Reports it and leaves it as it is.
     pub const LOOK: u32 = 2;
+    /// All pages count as written, so that writes cost no fault. Only with [`RIGHTS`].
+    pub const OPEN: u32 = 3;
+    /// Added to one of the above. Without it, dirty bits are what is known. With it, pages that were not written have their right to write taken; a
+    /// write is a page fault, which the guest deals with and which gives the right back.
+    pub const RIGHTS: u32 = 4;
 }
 
 /// Anything may be written unseen at any time: the answer of [`Interface::unseen`].
@@ -39,7 +45,7 @@ pub struct Interface {
     pub watch: extern "C" fn(on: bool),
     /// A number that changes when memory may have been written without a dirty bit; [`ALWAYS`] while that is so.
     pub unseen: extern "C" fn() -> u64,
-    /// Deals with the dirty bits of `count` ranges of whole pages, each a first address and the first behind it. Within a range the sink gets ascending runs.
+    /// Deals with the pages of `count` ranges of whole pages, each a first address and the first behind it. Within a range the sink gets ascending runs.
     /// Only inside; one thread at a time.
     pub harvest: extern "C" fn(
         ranges: *const [u64; 2],
@@ -52,7 +58,7 @@ pub struct Interface {
 
 impl Interface {
     /// Of the table that this source describes.
-    pub const VERSION: u64 = 1;
+    pub const VERSION: u64 = 2;
 }
 
 /// This library's.
@@ -114,15 +120,27 @@ extern "C" fn harvest(
     // SAFETY: the caller passes this many.
     let ranges = unsafe { core::slice::from_raw_parts(ranges, count as usize) };
     let view = record.process.view;
+    let rights = mode & mode::RIGHTS != 0;
+    let mode = mode & !mode::RIGHTS;
+    if rights && record.process.watch.take_rights() {
+        record.process.open_gate(PAGE_FAULT);
+    }
     let each = |f: &mut dyn FnMut(u64, &Entry)| {
         for &[start, end] in ranges {
             view.each(Range { start, end }, &mut *f);
         }
     };
+    if mode == mode::OPEN {
+        each(&mut |_, entry| {
+            entry.let_write();
+        });
+        return;
+    }
     if mode != mode::LOOK {
         let mut flush = Flush::nothing();
         each(&mut |page, entry| {
             let taken = match mode {
+                _ if rights => entry.watch(mode == mode::TAKE).rights().write,
                 mode::TAKE => entry.set_aside(),
                 _ => entry.take_dirty(),
             };
@@ -142,6 +160,7 @@ extern "C" fn harvest(
     each(&mut |page, entry| {
         let wanted = match mode {
             mode::TAKE => entry.take_aside(),
+            mode::LOOK if rights => entry.load().written(),
             mode::LOOK => entry.load().dirty(),
             _ => false,
         };

@@ -1,7 +1,7 @@
 //! What all threads of the process in guest mode share.
 
 use crate::arch::address::Range;
-use crate::arch::pte::Rights;
+use crate::arch::pte::{FRAME, Rights};
 use crate::arch::registers::BASE_FLAGS;
 use crate::arch::segments::{Frame, Gate, Idt};
 use crate::arch::xsave;
@@ -15,7 +15,7 @@ use crate::lock::Lock;
 use crate::maps;
 use crate::monitor::area::{self, Area};
 use crate::monitor::{self, stubs};
-use crate::stats::Counters;
+use crate::stats::{Counters, Stats};
 use crate::sys::Mapping;
 use crate::table::{Tables, View};
 use crate::thread::{Record, Thread};
@@ -163,6 +163,11 @@ impl Process {
         for vector in 0..32 {
             self.set_gate(vector, trap::has_handler(vector));
         }
+        let [root, offset] = self.view.walk();
+        for (to, value) in trap::WALK.iter().zip([root, offset, FRAME]) {
+            to.store(value, Relaxed);
+        }
+        trap::FULL_FLUSH.store(self.config.full_flush, Relaxed);
         let gate = |handler| Gate::new(handler, area::CALL, true);
         self.put_gate(
             monitor::SYSTEM_CALL,
@@ -206,6 +211,19 @@ impl Process {
         // way, old or new, leads to the same thread's run loop, and both words are written whole, the address words of both stubs being equal
         // but for the low 16 bits, which lie in one word.
         unsafe { (&raw mut (*idt).0[usize::from(vector)]).write_volatile(gate) };
+    }
+
+    /// Has the guest deal with exceptions of a vector if it can: the program has a handler, or writes are watched. Only inside.
+    pub fn open_gate(&self, vector: u8) {
+        let writes = vector == trap::PAGE_FAULT && self.watch.takes_rights();
+        call::gate(vector, writes || trap::has_handler(vector));
+    }
+
+    /// Counts so far.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.counters.read();
+        stats.faults += self.records().map(|r| r.faults.load(Relaxed)).sum::<u64>();
+        stats
     }
 
     /// Sends exceptions of a vector to the program's handler in the guest, or to the run loop.
@@ -298,6 +316,7 @@ impl Process {
         let area = Area::new()?;
         for range in area.ranges() {
             self.fill(range, Rights::RW)?;
+            self.view.pin(range);
         }
         let cpu = self.engine.cpu(&Start {
             root: self.view.root(),

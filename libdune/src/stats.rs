@@ -32,6 +32,8 @@ counters! {
     refused,
     /// Exits because a signal arrived or another thread wanted a flush.
     interrupted,
+    /// Exceptions that a handler of the program's, or the watch on writes, has dealt with: no exits.
+    faults,
     /// Exits for calls of the library.
     calls,
     /// Flushes of a vCPU for another one.

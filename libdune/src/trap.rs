@@ -4,7 +4,7 @@ use crate::arch::registers::{BASE_FLAGS, USER_FLAGS};
 use crate::arch::segments::Frame;
 use crate::call;
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::*};
 
 /// What an exception interrupted. A handler may change registers; they count when it returns.
 #[repr(C)]
@@ -78,12 +78,37 @@ pub enum Verdict {
 pub type Handler = fn(&mut Trap) -> Verdict;
 
 const NONE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
-static HANDLERS: [AtomicPtr<()>; 32] = [NONE; 32];
+/// By vector.
+pub(crate) static HANDLERS: [AtomicPtr<()>; 32] = [NONE; 32];
 
 /// Bytes and components of the vector state that is saved around a handler.
 pub static STATE_SIZE: AtomicU64 = AtomicU64::new(0);
 /// Its components.
 pub static STATE_MASK: AtomicU64 = AtomicU64::new(0);
+
+/// How `dune_upward` walks the tables: address of the root, what is added to a frame, the bits of a frame in an entry.
+pub(crate) static WALK: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+/// A page that gets its right to write back has everything flushed ([`crate::Config::full_flush`]).
+pub(crate) static FULL_FLUSH: AtomicBool = AtomicBool::new(false);
+
+/// What lies on the interrupt stack when `dune_upward` deals with a page fault.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Fault {
+    pub address: u64,
+    pub rax: u64,
+    vector: u64,
+    pub error: u64,
+    pub frame: Frame,
+    handler_stack: [u64; 2],
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rdi: u64,
+}
+
+const _: () = assert!(
+    offset_of!(Fault, frame) == 32 && offset_of!(Fault, rcx) == 88 && size_of::<Fault>() == 112
+);
 
 /// Registers a handler, or removes it; returns whether there was one.
 pub fn set_handler(vector: u8, handler: Option<Handler>) -> bool {
@@ -116,6 +141,9 @@ pub extern "C" fn dispatch(trap: &mut Trap) {
             let flags = frame.rflags & USER_FLAGS | BASE_FLAGS;
             // A handler decides where to go on, not with which privileges.
             *frame = Frame::user(frame.rip, frame.rsp, flags);
+            if let Some(record) = crate::thread::current() {
+                crate::stats::count(&record.process.counters.faults);
+            }
         }
         // The run loop repairs and comes back, or goes on natively at the trap.
         Verdict::Pass => call::forward(trap),

@@ -12,6 +12,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 pub struct Watch {
     /// Somebody relies on dirty bits: what system calls write is marked.
     on: AtomicBool,
+    /// Somebody takes rights to write to learn of writes, or once did.
+    rights: AtomicBool,
     /// Threads that run natively now, after they were in the guest.
     natives: AtomicU32,
     /// Rises when anything may have been written unseen.
@@ -25,6 +27,7 @@ impl Watch {
     pub const fn new() -> Watch {
         Watch {
             on: AtomicBool::new(false),
+            rights: AtomicBool::new(false),
             natives: AtomicU32::new(0),
             unseen: AtomicU64::new(0),
             lasting: AtomicBool::new(false),
@@ -62,6 +65,16 @@ impl Watch {
     /// Somebody does from now on, or nobody.
     pub fn set(&self, on: bool) {
         self.on.store(on, SeqCst);
+    }
+
+    /// Whether rights to write were ever taken by [`crate::arch::pte::Entry::watch`].
+    pub fn takes_rights(&self) -> bool {
+        self.rights.load(SeqCst)
+    }
+
+    /// They will be; whether that is new.
+    pub fn take_rights(&self) -> bool {
+        !self.rights.swap(true, SeqCst)
     }
 
     /// A number that changes when anything may have been written unseen; `None` while that is always so.

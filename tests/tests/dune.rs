@@ -79,7 +79,7 @@ fn guest_mode_on_a_debian_kernel_with_nested_paging() {
     }
     script += "echo '== tests'\n/guest --test-threads=1\n/threads --test-threads=1\n";
     // The emulator takes its time for random rounds by several threads; those of `threads` do the same.
-    script += "/conformance dune:: --skip liar --skip ten_thousand --test-threads=1\n";
+    script += "/conformance dune:: dune_wp:: --skip liar --skip ten_thousand --test-threads=1\n";
     script += "/hazards --test-threads=1\n";
     let machine = Machine {
         name: "dune-qemu",

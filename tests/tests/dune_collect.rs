@@ -1,11 +1,24 @@
-//! Collections beside a program in guest mode, with the dirty bits of its own page tables. `cargo xtask test --only concurrent` runs this with a
+//! Collections beside a program in guest mode, with what its own page tables know of writes. `cargo xtask test --only concurrent` runs this with a
 //! library that marks again and compares after each collection.
+
+use std::path::Path;
 
 use dunegc_tests::{Mode, Run, compile, library, preload_dune};
 
 /// Runs a program under both libraries. It stays in guest mode, and the source stays the one that was asked for.
 fn collect(run: Run, name: &str) {
     let Some(dune) = preload_dune() else { return };
+    for (source, flush) in [("dune", ""), ("dune-wp", ""), ("dune-wp", "full")] {
+        let run = run.clone().env("DUNEGC_DIRTY", source);
+        collect_with(
+            run.env("DUNE_FLUSH", flush),
+            &dune,
+            &format!("{name}, {source}"),
+        );
+    }
+}
+
+fn collect_with(run: Run, dune: &Path, name: &str) {
     let both = format!("{}:{}", dune.display(), library().display());
     let outcome = run
         .mode(Mode::Malloc)
@@ -14,7 +27,6 @@ fn collect(run: Run, name: &str) {
         .env("LD_PRELOAD", both)
         .env("DUNE", "stats")
         .env("DUNEGC_CONCURRENT", "yes")
-        .env("DUNEGC_DIRTY", "dune")
         .env("DUNEGC_MIN_HEAP", "1M")
         .ok();
     // Nothing of the collector's: no other source, no lost object.

@@ -110,6 +110,7 @@ fn written_pages(config: &Config) -> Choice {
         // This command is not in guest mode; programs run by `--engine kvm` are.
         config::Dirty::Auto | config::Dirty::PagemapScan => Kind::PagemapScan,
         config::Dirty::Dune => Kind::Dune,
+        config::Dirty::DuneWp => Kind::DuneWp,
         config::Dirty::SoftDirty => Kind::SoftDirty,
         config::Dirty::Mprotect => Kind::Mprotect,
         config::Dirty::None => Kind::None,

@@ -2,6 +2,7 @@
 
 use super::report::Check;
 use dunegc::dirty::{self, Kind, Outcome, Range, Tracking, When};
+use std::io::{Read, Write};
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -91,11 +92,50 @@ fn measure(kind: Kind) -> Option<Cost> {
     Some(cost)
 }
 
+/// The same in guest mode: in a child process, which is there for that only and ends within a time limit.
+fn measure_in_guest(kind: Kind) -> Option<Cost> {
+    let (mut from, mut to) = std::io::pipe().ok()?;
+    // SAFETY: the child uses no lock that another thread may hold but malloc's, which fork takes care of; it ends without running the parent's destructors.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: a guest that makes no progress ends the child.
+        unsafe { libc::alarm(20) };
+        let mut measure = || {
+            let config = libdune::Config {
+                whole: true,
+                ..libdune::Config::default()
+            };
+            libdune::Dune::enter(config).ok()?;
+            dirty::offer(&libdune::interface::INTERFACE);
+            let cost = measure(kind)?;
+            let [a, b] = [cost.first_write, cost.harvest].map(|d| d.as_nanos() as u64);
+            to.write_all(&[a.to_ne_bytes(), b.to_ne_bytes()].concat())
+                .ok()
+        };
+        let failed = measure().is_none();
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(failed.into()) };
+    }
+    drop(to);
+    let mut all = [0; 16];
+    let read = from.read_exact(&mut all);
+    if child > 0 {
+        // SAFETY: waits for our own child; no status is wanted.
+        unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
+    }
+    read.ok()?;
+    let number = |i: usize| u64::from_ne_bytes(all[i..i + 8].try_into().unwrap_or_default());
+    Some(Cost {
+        first_write: Duration::from_nanos(number(0)),
+        harvest: Duration::from_nanos(number(8)),
+    })
+}
+
 /// Checks of all sources, best first.
 pub fn sources() -> Vec<Check> {
     let named = |kind: Kind| match kind {
-        // Only programs in guest mode have it: another check says whether they can be.
-        Kind::Dune => None,
+        Kind::Dune => Some(("dune", "preferred in guest mode")),
+        Kind::DuneWp => Some(("dune-wp", "used only if DUNEGC_DIRTY asks for it")),
         Kind::PagemapScan => Some(("pagemap-scan", "preferred")),
         Kind::SoftDirty => Some(("soft-dirty", "used where pagemap-scan does not work")),
         Kind::Mprotect => Some(("mprotect", "used only if DUNEGC_DIRTY asks for it")),
@@ -108,12 +148,24 @@ pub fn sources() -> Vec<Check> {
 }
 
 fn check(kind: Kind, name: &'static str, note: &str) -> Check {
-    if let Err(e) = dirty::available(kind) {
+    let guest = matches!(kind, Kind::Dune | Kind::DuneWp);
+    let refused = if guest {
+        libdune::Dune::probe().err().map(|e| e.to_string())
+    } else {
+        dirty::available(kind).err().map(|e| e.to_string())
+    };
+    if let Some(e) = refused {
         return Check::ok(name, format!("not available ({e})"), note);
     }
-    let value = match measure(kind) {
+    let cost = if guest {
+        measure_in_guest(kind)
+    } else {
+        measure(kind)
+    };
+    let value = match cost {
         Some(cost) => format!(
-            "works: first write to a page {} ns, harvest of a written page {} ns",
+            "works{}: first write to a page {} ns, harvest of a written page {} ns",
+            if guest { " in guest mode" } else { "" },
             per_page(cost.first_write),
             per_page(cost.harvest)
         ),
@@ -129,11 +181,17 @@ mod tests {
     #[test]
     fn every_source_comes_to_a_verdict() {
         let all = sources();
-        assert_eq!(all.len(), 3);
+        assert_eq!(all.len(), 5);
         for check in &all {
             assert!(!check.value.is_empty());
         }
         // mprotect needs nothing from the system.
-        assert!(all[2].value.starts_with("works: "), "{}", all[2].value);
+        assert!(all[4].value.starts_with("works: "), "{}", all[4].value);
+        if libdune::Dune::probe().is_ok() {
+            for check in &all[..2] {
+                let value = &check.value;
+                assert!(value.starts_with("works in guest mode: "), "{value}");
+            }
+        }
     }
 }

@@ -65,6 +65,8 @@ pub enum Dirty {
     Auto,
     /// Dirty bits of the process's own page tables, in guest mode (`libdune`).
     Dune,
+    /// Rights to write in those tables, and faults that the guest deals with.
+    DuneWp,
     /// userfaultfd with asynchronous write protection and PAGEMAP_SCAN (Linux 6.7).
     PagemapScan,
     /// Soft-dirty bits of /proc/self/pagemap (CONFIG_MEM_SOFT_DIRTY).

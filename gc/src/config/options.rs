@@ -223,12 +223,13 @@ pub static OPTIONS: &[Opt] = &[
     opt!(
         "DUNEGC_DIRTY",
         "Where the collector learns which pages were written while it marks",
-        "auto, dune, pagemap-scan, soft-dirty, mprotect or none",
+        "auto, dune, dune-wp, pagemap-scan, soft-dirty, mprotect or none",
         "auto",
         EARLY,
         |c, t, a| match t {
             b"auto" => Dirty::Auto,
             b"dune" => Dirty::Dune,
+            b"dune-wp" => Dirty::DuneWp,
             b"pagemap-scan" => Dirty::PagemapScan,
             b"soft-dirty" => Dirty::SoftDirty,
             b"mprotect" => Dirty::Mprotect,

@@ -101,6 +101,7 @@ impl Show for Dirty {
         f.write_str(match self {
             Dirty::Auto => "auto",
             Dirty::Dune => "dune",
+            Dirty::DuneWp => "dune-wp",
             Dirty::PagemapScan => "pagemap-scan",
             Dirty::SoftDirty => "soft-dirty",
             Dirty::Mprotect => "mprotect",

@@ -1,6 +1,6 @@
 //! Which source the process uses.
 
-use super::dune::Dune;
+use super::dune::{Dune, DuneWp};
 use super::failure::Failure;
 use super::mprotect::Mprotect;
 use super::pagemap_scan::{PagemapScan, Reader};
@@ -16,6 +16,8 @@ use core::fmt;
 pub enum Kind {
     /// Dirty bits of the process's own page tables, in guest mode.
     Dune,
+    /// Rights to write in those page tables, and faults that the guest deals with.
+    DuneWp,
     /// userfaultfd and PAGEMAP_SCAN.
     PagemapScan,
     /// Soft-dirty bits.
@@ -28,8 +30,9 @@ pub enum Kind {
 
 impl Kind {
     /// All, best first.
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 6] = [
         Kind::Dune,
+        Kind::DuneWp,
         Kind::PagemapScan,
         Kind::SoftDirty,
         Kind::Mprotect,
@@ -44,6 +47,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Dune => "dune",
+            Kind::DuneWp => "dune-wp",
             Kind::PagemapScan => "pagemap-scan",
             Kind::SoftDirty => "soft-dirty",
             Kind::Mprotect => "mprotect",
@@ -58,10 +62,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The source to try after one that does not work. `mprotect` is never fallen back to: it changes what the program sees.
+/// The source to try after one that does not work. `mprotect` is never fallen back to: it changes what the program sees. Nor is `dune-wp`: it works where `dune` does.
 pub fn next_after(kind: Kind) -> Kind {
     match kind {
-        Kind::Dune => Kind::PagemapScan,
+        Kind::Dune | Kind::DuneWp => Kind::PagemapScan,
         Kind::PagemapScan => Kind::SoftDirty,
         Kind::SoftDirty | Kind::Mprotect | Kind::None => Kind::None,
     }
@@ -82,6 +86,7 @@ pub fn available(kind: Kind) -> Result<(), Failure> {
 pub fn open(kind: Kind) -> Result<Chosen, Failure> {
     Ok(match kind {
         Kind::Dune => Chosen::Dune(Dune::open()?),
+        Kind::DuneWp => Chosen::DuneWp(DuneWp::open()?),
         Kind::PagemapScan => Chosen::PagemapScan(PagemapScan::open()?),
         Kind::SoftDirty => Chosen::SoftDirty(SoftDirty::open()?),
         Kind::Mprotect => Chosen::Mprotect(Mprotect::open()?),
@@ -104,6 +109,7 @@ pub(super) fn choose(wanted: Dirty) -> Chosen {
     let kind = match wanted {
         Dirty::Auto => return first_working(Kind::Dune),
         Dirty::Dune => Kind::Dune,
+        Dirty::DuneWp => Kind::DuneWp,
         Dirty::PagemapScan => Kind::PagemapScan,
         Dirty::SoftDirty => Kind::SoftDirty,
         Dirty::Mprotect => Kind::Mprotect,
@@ -126,6 +132,8 @@ pub enum Chosen {
     Undecided,
     /// See [`Kind::Dune`].
     Dune(Dune),
+    /// See [`Kind::DuneWp`].
+    DuneWp(DuneWp),
     /// See [`Kind::PagemapScan`].
     PagemapScan(PagemapScan),
     /// See [`Kind::SoftDirty`].
@@ -141,6 +149,7 @@ impl Chosen {
     pub fn kind(&self) -> Kind {
         match self {
             Chosen::Dune(_) => Kind::Dune,
+            Chosen::DuneWp(_) => Kind::DuneWp,
             Chosen::PagemapScan(_) => Kind::PagemapScan,
             Chosen::SoftDirty(_) => Kind::SoftDirty,
             Chosen::Mprotect(_) => Kind::Mprotect,
@@ -161,6 +170,7 @@ impl Chosen {
         match self {
             Chosen::PagemapScan(s) => s.unprotect(range),
             Chosen::Mprotect(s) => s.unprotect(range),
+            Chosen::DuneWp(s) => s.expect_writes(range),
             Chosen::Dune(_) | Chosen::SoftDirty(_) | Chosen::Undecided | Chosen::None => {}
         }
     }
@@ -170,6 +180,7 @@ impl Source for Chosen {
     fn arm(&mut self, ranges: &[Range]) -> Result<(), NoSource> {
         match self {
             Chosen::Dune(s) => s.arm(ranges),
+            Chosen::DuneWp(s) => s.arm(ranges),
             Chosen::PagemapScan(s) => s.arm(ranges),
             Chosen::SoftDirty(s) => s.arm(ranges),
             Chosen::Mprotect(s) => s.arm(ranges),
@@ -180,6 +191,7 @@ impl Source for Chosen {
     fn track(&mut self, range: Range) -> Result<(), Failure> {
         match self {
             Chosen::Dune(s) => s.track(range),
+            Chosen::DuneWp(s) => s.track(range),
             Chosen::PagemapScan(s) => s.track(range),
             Chosen::SoftDirty(s) => s.track(range),
             Chosen::Mprotect(s) => s.track(range),
@@ -195,6 +207,7 @@ impl Source for Chosen {
     ) -> Result<Outcome, Failure> {
         match self {
             Chosen::Dune(s) => s.harvest(ranges, when, sink),
+            Chosen::DuneWp(s) => s.harvest(ranges, when, sink),
             Chosen::PagemapScan(s) => s.harvest(ranges, when, sink),
             Chosen::SoftDirty(s) => s.harvest(ranges, when, sink),
             Chosen::Mprotect(s) => s.harvest(ranges, when, sink),
@@ -205,6 +218,7 @@ impl Source for Chosen {
     fn disarm(&mut self, ranges: &[Range]) {
         match self {
             Chosen::Dune(s) => s.disarm(ranges),
+            Chosen::DuneWp(s) => s.disarm(ranges),
             Chosen::PagemapScan(s) => s.disarm(ranges),
             Chosen::SoftDirty(s) => s.disarm(ranges),
             Chosen::Mprotect(s) => s.disarm(ranges),

@@ -1,5 +1,10 @@
-//! `dune`: dirty bits of the process's own page tables, in guest mode. Reading and clearing them are plain loads and locked operations, the first write to a clean
-//! page is no fault, and a flush makes a clearing known to the CPUs.
+//! The sources in guest mode, where the process owns its page tables.
+//!
+//! `dune` uses their dirty bits. Reading and clearing them are plain loads and locked operations, the first write to a clean page is no fault, and a flush makes a
+//! clearing known to the CPUs.
+//!
+//! `dune-wp` takes the right to write from clean pages. The first write to each is a page fault that the guest deals with, without an exit; who has the
+//! right, or had it since, has written. It relies on no dirty bit.
 //!
 //! The tables belong to `libdune`, which is one copy per process and not part of this library: its preloaded object exports a table of functions, found
 //! by a weak symbol; a program that links both says [`offer`]. What a system call writes is marked by libdune. When something else may have written (a thread
@@ -40,8 +45,13 @@ fn find() -> Option<&'static Interface> {
     }
 }
 
-/// The source.
-pub struct Dune {
+/// `dune`.
+pub type Dune = InGuest<false>;
+/// `dune-wp`.
+pub type DuneWp = InGuest<true>;
+
+/// The source that uses dirty bits, or the one that takes rights.
+pub struct InGuest<const RIGHTS: bool> {
     interface: &'static Interface,
     /// Events so far that may have written unseen.
     unseen: u64,
@@ -50,19 +60,21 @@ pub struct Dune {
 const OUTSIDE: Failure = Failure::Wrong("this thread is not in guest mode");
 const UNSEEN: Failure = Failure::Wrong("a part of the program runs outside of guest mode");
 
-impl Dune {
+impl<const RIGHTS: bool> InGuest<RIGHTS> {
     /// # Errors
     /// The process, or this thread, is not in guest mode.
-    pub fn open() -> Result<Dune, Failure> {
+    pub fn open() -> Result<Self, Failure> {
         let interface = find().ok_or(Failure::Wrong("this process is not in guest mode"))?;
         if interface.version != Interface::VERSION {
             return Err(Failure::Wrong("libdune.so is of another version"));
         }
-        let source = Dune {
+        let source = InGuest {
             interface,
             unseen: ALWAYS,
         };
-        source.unseen_now().map(|unseen| Dune { unseen, ..source })
+        source
+            .unseen_now()
+            .map(|unseen| InGuest { unseen, ..source })
     }
 
     /// The count of events that may have written unseen.
@@ -74,6 +86,13 @@ impl Dune {
         match (self.interface.unseen)() {
             ALWAYS => Err(UNSEEN),
             unseen => Ok(unseen),
+        }
+    }
+
+    /// Has most pages of a range count as written, so that writes to them cost no fault.
+    pub(super) fn expect_writes(&self, range: Range) {
+        if RIGHTS {
+            self.deal(&[range], mode::OPEN, &mut |_| {});
         }
     }
 
@@ -91,7 +110,7 @@ impl Dune {
         (self.interface.harvest)(
             ranges.as_ptr().cast::<[u64; 2]>(),
             ranges.len() as u64,
-            mode,
+            mode | if RIGHTS { mode::RIGHTS } else { 0 },
             pass,
             context,
         );
@@ -105,7 +124,7 @@ const _: () = assert!(
         && core::mem::offset_of!(Range, end) == 8
 );
 
-impl Source for Dune {
+impl<const RIGHTS: bool> Source for InGuest<RIGHTS> {
     fn arm(&mut self, ranges: &[Range]) -> Result<(), NoSource> {
         self.unseen = self.unseen_now().map_err(NoSource::Failed)?;
         // Before the bits are cleared: what a call writes from then on is marked.
@@ -115,7 +134,7 @@ impl Source for Dune {
     }
 
     fn track(&mut self, _: Range) -> Result<(), Failure> {
-        // Bits are kept for all memory; what is new counts as written.
+        // The tables know all memory; what is new counts as written.
         Ok(())
     }
 
@@ -139,7 +158,7 @@ impl Source for Dune {
         let mut joined = Joiner::new(sink);
         self.deal(ranges, mode, &mut |r| joined.add(r));
         let pages = joined.finish();
-        // After the bits: who wrote unseen before them is counted.
+        // After the tables: who wrote unseen before them is counted.
         let unseen = (self.interface.unseen)();
         let known = unseen == self.unseen && unseen != ALWAYS;
         self.unseen = unseen;

@@ -1,6 +1,6 @@
 //! What the tests of dirty sources share: memory, harvests as sets of pages, and sources that lie or are broken.
 #![allow(dead_code)]
-use dunegc::dirty::{Dune, Failure, NoSource, Outcome, Range, Source, Tracking, When};
+use dunegc::dirty::{Failure, InGuest, NoSource, Outcome, Range, Source, Tracking, When};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 
@@ -144,14 +144,14 @@ pub trait Tested: Source + Sized {
     fn make() -> Self;
 }
 
-impl Tested for Dune {
-    const NAME: &'static str = "dune";
+impl<const RIGHTS: bool> Tested for InGuest<RIGHTS> {
+    const NAME: &'static str = if RIGHTS { "dune-wp" } else { "dune" };
     const PIECE: usize = 1;
     const KERNEL_WRITES: bool = true;
     // What a lie adds does not concern the engine, and each round is many exits.
     const ROUNDS: [usize; 2] = [10_000, 500];
     fn make() -> Self {
-        Dune::open().unwrap()
+        Self::open().unwrap()
     }
 }
 
@@ -235,7 +235,7 @@ pub fn status_of_child(f: impl FnOnce()) -> i32 {
 pub fn must_work(name: &str) -> bool {
     match name {
         "mprotect" => true,
-        "dune" => libdune::engine::kvm::Kvm::new().is_ok(),
+        "dune" | "dune-wp" => libdune::engine::kvm::Kvm::new().is_ok(),
         "pagemap-scan" => {
             let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
             let mut numbers = release

@@ -42,6 +42,7 @@ extern "C" fn start() {
         whole: true,
         threads: 1024,
         engine,
+        full_flush: std::env::var_os("DUNE_FLUSH").is_some_and(|value| value == "full"),
         ..Config::default()
     };
     if let Err(e) = Dune::enter(config) {

@@ -5,13 +5,22 @@ use core::sync::atomic::{AtomicU64, Ordering::*};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// The bits of an entry that hold a frame's address.
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+pub const FRAME: u64 = 0x000f_ffff_ffff_f000;
 
 /// The entry's rights were changed by [`crate::Dune::protect`]: a fault on it goes to the program's handler.
 pub const HELD: Flags = Flags::BIT_9;
 
 /// D was set when it was last cleared, and that is not reported yet.
 pub const ASIDE: Flags = Flags::BIT_10;
+
+/// The page was written since it was last watched, by other code than the guest's or with a right to write that is gone again.
+pub const WRITTEN: Flags = Flags::BIT_11;
+
+/// The right to write was taken to learn of the next write, which gives it back ([`Entry::watch`]).
+pub const WATCHED: Flags = Flags::BIT_52;
+
+/// The way to the handler of page faults needs this page: its right to write stays.
+pub const PINNED: Flags = Flags::BIT_53;
 
 /// What user code may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,24 +82,24 @@ impl Value {
 
     /// A page of user memory.
     pub fn page(frame: u64, rights: Rights) -> Value {
-        debug_assert_eq!(frame & !ADDRESS, 0);
+        debug_assert_eq!(frame & !FRAME, 0);
         Value(frame | rights.flags().bits())
     }
 
     /// A table one level below. Rights are decided by the last level only.
     pub fn table(frame: u64) -> Value {
-        debug_assert_eq!(frame & !ADDRESS, 0);
+        debug_assert_eq!(frame & !FRAME, 0);
         Value(frame | (Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE).bits())
     }
 
     /// Its flags.
     pub fn flags(self) -> Flags {
-        Flags::from_bits_retain(self.0 & !ADDRESS)
+        Flags::from_bits_retain(self.0 & !FRAME)
     }
 
     /// The guest-physical address of its frame.
     pub fn frame(self) -> u64 {
-        self.0 & ADDRESS
+        self.0 & FRAME
     }
 
     /// Whether a translation exists.
@@ -111,6 +120,25 @@ impl Value {
     /// Whether its rights come from [`Entry::set_rights`] with `held`.
     pub fn held(self) -> bool {
         self.flags().contains(HELD)
+    }
+
+    /// Whether the next write gives the right to write back.
+    pub fn watched(self) -> bool {
+        self.flags().contains(WATCHED)
+    }
+
+    /// Whether it may have been written since [`Entry::watch`]: then the right to write is there, or a note that it was.
+    pub fn written(self) -> bool {
+        self.rights().write || self.flags().contains(WRITTEN)
+    }
+
+    /// Its rights, with the one that watching has taken.
+    pub fn granted(self) -> Rights {
+        let rights = self.rights();
+        Rights {
+            write: rights.write || self.watched(),
+            ..rights
+        }
     }
 
     /// What user code may do.
@@ -161,13 +189,15 @@ impl Entry {
         Value(self.0.swap(value.0, AcqRel))
     }
 
-    /// Changes the rights and leaves frame, A and D alone; returns what the entry was. An empty entry stays empty.
+    /// Changes the rights and leaves frame, A and D alone; returns what the entry was. An empty entry stays empty. The page is not watched any more, and
+    /// counts as written if it may be or was.
     pub fn set_rights(&self, rights: Rights, held: bool) -> Value {
         let update = |old: u64| {
             (old != 0).then(|| {
-                let mut flags = Value(old).flags() & !RIGHTS & !HELD;
+                let mut flags = Value(old).flags() & !RIGHTS & !HELD & !WATCHED;
                 flags |= rights.flags();
                 flags.set(HELD, held);
+                flags.set(WRITTEN, Value(old).written());
                 Value(old).frame() | flags.bits()
             })
         };
@@ -181,10 +211,45 @@ impl Entry {
         self.load().dirty() && Value(self.0.fetch_and(!Flags::DIRTY.bits(), AcqRel)).dirty()
     }
 
-    /// Sets D, as if the CPU had written. `false`, and nothing is done, if the entry is empty.
+    /// Notes that something else than the guest has written. `false`, and nothing is done, if the entry is empty.
     pub fn mark(&self) -> bool {
-        let update = |old| (old != 0).then_some(old | Flags::DIRTY.bits());
+        let update = |old| (old != 0).then_some(old | (Flags::DIRTY | WRITTEN).bits());
         self.0.fetch_update(AcqRel, Acquire, update).is_ok()
+    }
+
+    /// If the page was written ([`Value::written`]), forgets that and takes the right to write, until the next write; `note` has it noted for
+    /// [`Entry::take_aside`]. Returns what the entry was: if it had the right, the caller owes a flush.
+    pub fn watch(&self, note: bool) -> Value {
+        let update = |old: u64| {
+            let value = Value(old);
+            value.written().then(|| {
+                let mut flags = value.flags() & !WRITTEN;
+                if value.rights().write && !flags.contains(PINNED) {
+                    flags = flags & !Flags::WRITABLE | WATCHED;
+                }
+                if note {
+                    flags |= ASIDE;
+                }
+                value.frame() | flags.bits()
+            })
+        };
+        match self.0.fetch_update(AcqRel, Acquire, update) {
+            Ok(old) | Err(old) => Value(old),
+        }
+    }
+
+    /// Gives back what [`Entry::watch`] has taken, for a write; `false` if it has taken nothing. `dune_upward` does the same.
+    pub fn let_write(&self) -> bool {
+        let update = |old: u64| {
+            let watched = Value(old).watched();
+            watched.then_some(old & !WATCHED.bits() | Flags::WRITABLE.bits())
+        };
+        self.0.fetch_update(AcqRel, Acquire, update).is_ok()
+    }
+
+    /// Has the page keep its right to write.
+    pub fn pin(&self) {
+        self.0.fetch_or(PINNED.bits(), AcqRel);
     }
 
     /// Like [`Entry::take_dirty`], and notes in the entry that D was set.
@@ -283,6 +348,39 @@ mod tests {
         entry.set_rights(Rights::R, false);
         assert!(entry.take_aside() && !entry.take_aside());
         assert!(!Entry::new(Value::EMPTY).mark());
+    }
+
+    #[test]
+    fn a_watched_page_is_written_once() {
+        let entry = Entry::new(Value::page(0x7000, Rights::RW));
+        assert!(entry.watch(false).rights().write && entry.load().watched());
+        assert_eq!(entry.load().rights(), Rights::R);
+        assert_eq!(entry.load().granted(), Rights::RW);
+        assert!(!entry.watch(true).written() && !entry.take_aside());
+        assert!(entry.let_write() && !entry.let_write());
+        assert_eq!(entry.load().rights(), Rights::RW);
+        assert!(entry.watch(true).written() && entry.take_aside() && !entry.take_aside());
+        // Written by somebody else: the right need not be taken again.
+        assert!(entry.mark());
+        let was = entry.watch(true);
+        assert!(was.written() && !was.rights().write && entry.load().watched());
+    }
+
+    #[test]
+    fn a_write_is_known_when_the_right_is_gone_again() {
+        let entry = Entry::new(Value::page(0x7000, Rights::RW));
+        entry.set_rights(Rights::NONE, false);
+        assert!(entry.watch(false).written() && !entry.load().watched());
+        assert!(!entry.watch(false).written());
+        entry.set_rights(Rights::RW, false);
+        assert!(entry.watch(false).written());
+        // What is not written any more when its rights change was not written.
+        entry.set_rights(Rights::R, false);
+        assert!(!entry.load().watched() && !entry.load().written());
+        let pinned = Entry::new(Value::page(0x7000, Rights::RW));
+        pinned.pin();
+        assert!(pinned.watch(false).written() && pinned.watch(false).written());
+        assert_eq!(pinned.load().rights(), Rights::RW);
     }
 
     #[test]

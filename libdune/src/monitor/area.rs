@@ -5,6 +5,7 @@ use crate::arch::segments::{Frame, Gdt, STACKS, TaskState, USER_CODE, USER_DATA}
 use crate::error::Error;
 use crate::monitor::stubs;
 use crate::sys::Mapping;
+use core::sync::atomic::AtomicU64;
 
 /// Interrupt stack of exceptions other than the two below.
 pub const EXCEPTION: u8 = 1;
@@ -19,7 +20,7 @@ pub const ANY_TIME: u8 = 4;
 pub const HANDLER_STACK: u64 = 128 << 10;
 /// Bytes of the stack of the run loop, without its guard page.
 const LOOP_STACK: u64 = 64 << 10;
-/// Where an interrupt stack begins, below two words of the thread's.
+/// Where an interrupt stack begins, below words of the thread's that `dune_upward` uses.
 const TOP: u64 = PAGE - 64;
 
 /// Tables and interrupt stacks, the stack of handlers, and (used outside of the guest only) the stack of the run loop.
@@ -85,6 +86,12 @@ impl Area {
     /// Address of the task state.
     pub fn task(&self) -> u64 {
         self.pages.start() + core::mem::offset_of!(First, task) as u64
+    }
+
+    /// How many page faults `dune_upward` has dealt with.
+    pub fn faults(&self) -> *const AtomicU64 {
+        let at = self.pages.start() + u64::from(PAGE_FAULT) * PAGE + TOP + 40;
+        at as *const AtomicU64
     }
 
     /// Top of the run loop's stack.

@@ -4,8 +4,14 @@
 //! behind the HLT with IRETQ. An *upward stub* hands an exception to code at CPL 3 in the guest, without an exit: it adds vector, RAX and CR2 to
 //! the frame and returns by a second frame that lies ready below. From there `dune_upward` moves everything to the thread's handler stack, so that
 //! handlers may fault themselves, and calls [`crate::trap::dispatch`].
+//!
+//! Two sorts of page fault need no handler, and never leave the interrupt stack. A write to a page whose right to write was taken to learn of it
+//! ([`crate::arch::pte::Entry::watch`]) gets the right back. What is left is a page that the tables do not know; if the program has no handler, the run loop
+//! is asked to repair it ([`crate::call::Call::Fault`]).
 
+use crate::arch::pte::WATCHED;
 use crate::arch::segments::WITH_ERROR_CODE;
+use crate::call::Call;
 use core::arch::global_asm;
 
 /// Bytes from one stub to the next.
@@ -21,9 +27,9 @@ global_asm!(
     ".pushsection .text.dune_monitor,\"ax\",@progbits",
     ".p2align 12",
     ".globl dune_monitor_start, dune_exits, dune_upwards, dune_system_call, dune_flush_all, dune_flush_pages",
-    ".globl dune_resume, dune_system_call_int3, dune_system_call_int3_end, dune_call, dune_call_int3, dune_call_int3_end, dune_flush_resume, dune_upward, dune_monitor_end",
+    ".globl dune_resume, dune_system_call_int3, dune_system_call_int3_end, dune_call, dune_call_int3, dune_call_int3_end, dune_flush_resume, dune_upward, dune_fault_int3_end, dune_fault_flush_end, dune_monitor_end",
     ".hidden dune_monitor_start, dune_exits, dune_upwards, dune_system_call, dune_flush_all, dune_flush_pages",
-    ".hidden dune_resume, dune_system_call_int3, dune_system_call_int3_end, dune_call, dune_call_int3, dune_call_int3_end, dune_flush_resume, dune_upward, dune_monitor_end",
+    ".hidden dune_resume, dune_system_call_int3, dune_system_call_int3_end, dune_call, dune_call_int3, dune_call_int3_end, dune_flush_resume, dune_upward, dune_fault_int3_end, dune_fault_flush_end, dune_monitor_end",
     "dune_monitor_start:",
     "dune_exits:",
     ".set vector, 0",
@@ -88,10 +94,84 @@ global_asm!(
     "pop rax",
     "dune_resume:",
     "iretq",
-    // At CPL 3 on the interrupt stack, where lie: CR2, RAX, vector, error, RIP, CS, RFLAGS, RSP, SS, then two words of the thread's: top and lower
-    // end of its handler stack. A fault while a handler runs goes below what is in use there and below its red zone.
+    // At CPL 3 on the interrupt stack, where lie: CR2, RAX, vector, error, RIP, CS, RFLAGS, RSP, SS, then words of the thread's: top and lower
+    // end of its handler stack, room for three registers, a count. Below lies the frame that the next upward stub needs, so nothing is pushed.
     "dune_upward:",
-    "mov rax, [rsp + 56]",
+    "cmp qword ptr [rsp + 16], 14",
+    "jne 3f",
+    "mov [rsp + 88], rcx",
+    "mov [rsp + 96], rdx",
+    "mov [rsp + 104], rdi",
+    // A store, and the page is present: RDI becomes the address of its entry.
+    "mov eax, [rsp + 24]",
+    "and eax, 19",
+    "cmp eax, 3",
+    "jne 8f",
+    "mov rcx, [rsp]",
+    "mov rax, rcx",
+    "shr rax, 47",
+    "jnz 8f",
+    "mov rdi, [rip + {walk}]",
+    ".irp shift, 39, 30, 21",
+    "mov rax, rcx",
+    "shr rax, \\shift",
+    "and eax, 511",
+    "mov rdi, [rdi + rax * 8]",
+    "test dil, 1",
+    "jz 8f",
+    "and rdi, [rip + {walk} + 16]",
+    "add rdi, [rip + {walk} + 8]",
+    ".endr",
+    "shr rcx, 12",
+    "and ecx, 511",
+    "lea rdi, [rdi + rcx * 8]",
+    "mov rax, [rdi]",
+    "2: bt rax, {watched}",
+    "jnc 7f",
+    "mov rdx, rax",
+    "btr rdx, {watched}",
+    "or rdx, 2",
+    "lock cmpxchg [rdi], rdx",
+    "jne 2b",
+    "inc qword ptr [rsp + 112]",
+    // The fault itself has flushed the page's translation on this CPU; on another one, an old translation at most leads here once more.
+    "cmp byte ptr [rip + {full}], 0",
+    "jne 5f",
+    "4: mov rcx, [rsp + 88]",
+    "mov rdx, [rsp + 96]",
+    "mov rdi, [rsp + 104]",
+    "mov rax, [rsp + 8]",
+    "add rsp, 32",
+    "iretq",
+    // Everything is flushed if that was asked for.
+    "5: cmp byte ptr [rip + {software}], 0",
+    "je 6f",
+    "int 0xd2",
+    "jmp 4b",
+    "6: mov eax, {flush}",
+    "int3",
+    "dune_fault_flush_end:",
+    "jmp 4b",
+    // Another thread was here first.
+    "7: and eax, 3",
+    "cmp eax, 3",
+    "je 4b",
+    "8: cmp qword ptr [rip + {handlers} + 14 * 8], 0",
+    "jne 9f",
+    "mov rdi, rsp",
+    "mov eax, {fault}",
+    "cmp byte ptr [rip + {software}], 0",
+    "je 6f",
+    "int 0xd1",
+    "jmp 4b",
+    "6: int3",
+    "dune_fault_int3_end:",
+    "jmp 4b",
+    "9: mov rcx, [rsp + 88]",
+    "mov rdx, [rsp + 96]",
+    "mov rdi, [rsp + 104]",
+    // To the program's handler. A fault while one runs goes below what is in use on its stack and below the red zone.
+    "3: mov rax, [rsp + 56]",
     "sub rax, 128",
     "cmp rax, [rsp + 80]",
     "jbe 4f",
@@ -168,6 +248,13 @@ global_asm!(
     size = sym crate::trap::STATE_SIZE,
     mask = sym crate::trap::STATE_MASK,
     dispatch = sym crate::trap::dispatch,
+    handlers = sym crate::trap::HANDLERS,
+    walk = sym crate::trap::WALK,
+    full = sym crate::trap::FULL_FLUSH,
+    software = sym crate::call::SOFTWARE_INTERRUPTS,
+    watched = const WATCHED.bits().trailing_zeros(),
+    flush = const Call::Flush as u64,
+    fault = const Call::Fault as u64,
 );
 
 // Into the guest: the program's callee-saved registers stay on its own stack, where the guest finds them again. The way out is `dune_return`: the kernel
@@ -242,6 +329,10 @@ label! {
     flush_resume = dune_flush_resume;
     /// Where upward stubs lead.
     upward = dune_upward;
+    /// Behind the INT3 by which a page fault asks the run loop.
+    fault_int3_end = dune_fault_int3_end;
+    /// Behind the INT3 by which it flushes.
+    fault_flush_end = dune_fault_flush_end;
 }
 
 unsafe extern "C" {
@@ -268,6 +359,11 @@ pub fn upward_of(vector: u8) -> u64 {
 /// Whether an address lies in the code that runs inside the guest.
 pub fn contains(rip: u64) -> bool {
     (start()..end()).contains(&rip)
+}
+
+/// Whether an address lies in the code that deals with exceptions at CPL 3: the program's registers are on an interrupt stack then.
+pub fn in_upward(rip: u64) -> bool {
+    (upward()..end()).contains(&rip)
 }
 
 /// Which exit stub has just halted, from the address behind the HLT.

@@ -76,6 +76,11 @@ impl View {
         self.root
     }
 
+    /// The virtual address of the root, and what is to be added to a frame for that of a table.
+    pub fn walk(&self) -> [u64; 2] {
+        [self.root.wrapping_add(self.offset), self.offset]
+    }
+
     /// Changes the rights of the pages of `range` whose entries are not empty. Returns whether a TLB may still grant more.
     pub fn set_rights(&self, range: Range, rights: Rights, held: bool) -> bool {
         let mut lost = false;
@@ -91,6 +96,15 @@ impl View {
         self.each(range, |_, entry| {
             if !entry.load().held() {
                 entry.set_rights(Rights::NONE, false);
+            }
+        });
+    }
+
+    /// Has the pages of `range` that are known keep their right to write.
+    pub fn pin(&self, range: Range) {
+        self.each(range, |_, entry| {
+            if entry.load() != Value::EMPTY {
+                entry.pin();
             }
         });
     }
@@ -142,6 +156,7 @@ impl Tables {
             offset: root.wrapping_sub(frame),
         };
         tables.fill(first, Rights::RW, back)?;
+        tables.view.pin(first);
         Ok(tables)
     }
 
@@ -161,19 +176,23 @@ impl Tables {
     /// # Errors
     /// No memory, or what `back` says. A part may have been done.
     pub fn fill(&mut self, range: Range, rights: Rights, back: Back) -> Result<(), Error> {
-        if self.pool.left() < RESERVE {
-            let step = self.pool.grow()?;
-            self.fill_ready(step, Rights::RW, back)?;
-        }
+        self.reserve(back)?;
         let mut at = range.start;
         while at < range.end {
             let end = Range::block(at, span(2)).end.min(range.end);
-            if self.pool.left() < RESERVE {
-                let step = self.pool.grow()?;
-                self.fill_ready(step, Rights::RW, back)?;
-            }
+            self.reserve(back)?;
             self.fill_ready(Range { start: at, end }, rights, back)?;
             at = end;
+        }
+        Ok(())
+    }
+
+    /// Has [`RESERVE`] tables ready.
+    fn reserve(&mut self, back: Back) -> Result<(), Error> {
+        if self.pool.left() < RESERVE {
+            let step = self.pool.grow()?;
+            self.fill_ready(step, Rights::RW, back)?;
+            self.view.pin(step);
         }
         Ok(())
     }
@@ -196,7 +215,7 @@ impl Tables {
                         fresh
                     };
                     entry.fill(fresh);
-                } else if !entry.load().held() && entry.load().rights() != fresh.rights() {
+                } else if !entry.load().held() && entry.load().granted() != fresh.rights() {
                     entry.set_rights(rights, false);
                 }
                 at += PAGE;

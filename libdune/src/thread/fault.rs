@@ -2,7 +2,7 @@
 
 use super::Thread;
 use crate::arch::address::{Range, USER_END, span};
-use crate::arch::pte::Rights;
+use crate::arch::pte::{Entry, Rights};
 use crate::error::Error;
 use crate::maps;
 use crate::stats::count;
@@ -15,8 +15,11 @@ impl Thread {
         if address >= USER_END {
             return false;
         }
-        let held = |e: &crate::arch::pte::Entry| e.load().held();
-        if self.process.view.entry(address).is_some_and(held) {
+        let entry = self.process.view.entry(address);
+        if error & WRITE != 0 && entry.is_some_and(Entry::let_write) {
+            return true;
+        }
+        if entry.is_some_and(|e| e.load().held()) {
             return false;
         }
         let allowed = |rights: Rights| match error {

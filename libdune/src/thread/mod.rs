@@ -36,6 +36,8 @@ pub struct Record {
     inside: AtomicBool,
     /// The epoch up to which this vCPU has flushed.
     flushed: AtomicU64,
+    /// Page faults that this vCPU has dealt with by itself.
+    pub faults: &'static AtomicU64,
     /// A signal that its handler has not seen yet.
     pub note: Note,
     /// What only the owner uses.
@@ -149,7 +151,7 @@ impl Thread {
         let memory = Mapping::new(size.next_multiple_of(4096))?;
         let thread = memory.start() as *mut Thread;
         // SAFETY: fresh memory of this size, page aligned; it is never freed. The thread comes first, and its size is a multiple of its alignment,
-        // which is larger than that of the record.
+        // which is larger than that of the record. The count lies in the area, which the thread keeps.
         unsafe {
             let record = thread.add(1).cast::<Record>();
             record.write(Record {
@@ -157,6 +159,7 @@ impl Thread {
                 owner: AtomicI32::new(owner),
                 inside: AtomicBool::new(false),
                 flushed: AtomicU64::new(0),
+                faults: &*area.faults(),
                 note: Note::new(),
                 thread,
             });

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::monitor::stubs;
 use crate::stats::count;
 use crate::sys;
-use crate::trap::{BREAKPOINT, PAGE_FAULT, Trap, saved_state};
+use crate::trap::{BREAKPOINT, Fault, PAGE_FAULT, Trap, saved_state};
 use core::sync::atomic::Ordering::*;
 
 impl Thread {
@@ -106,7 +106,13 @@ impl Thread {
         let rip = unsafe { (*Self::frame(registers)).rip };
         if rip == stubs::system_call_int3_end() {
             Some(stubs::EXIT_SYSTEM_CALL)
-        } else if rip == stubs::call_int3_end() {
+        } else if [
+            stubs::call_int3_end(),
+            stubs::fault_int3_end(),
+            stubs::fault_flush_end(),
+        ]
+        .contains(&rip)
+        {
             Some(stubs::EXIT_CALL)
         } else {
             None
@@ -130,6 +136,22 @@ impl Thread {
                 // SAFETY: `dispatch` passes the trap on its handler stack.
                 let trap = unsafe { &*(registers.rdi as *const Trap) };
                 i64::from(!self.repair(trap.address, trap.error))
+            }
+            Some(Call::Fault) => {
+                // SAFETY: `dune_upward` passes what lies on this vCPU's interrupt stack.
+                let fault = unsafe { &*(registers.rdi as *const Fault) };
+                if !self.repair(fault.address, fault.error) {
+                    count(&self.process.counters.exceptions);
+                    let registers = Registers {
+                        rax: fault.rax,
+                        rcx: fault.rcx,
+                        rdx: fault.rdx,
+                        rdi: fault.rdi,
+                        ..registers
+                    };
+                    self.leave_for_exception(at(registers, fault.frame));
+                }
+                0
             }
             Some(Call::FlushOthers) => {
                 self.record.flush_others(registers.rdi);

@@ -59,10 +59,10 @@ impl Thread {
         }
         if let Some(index) = stubs::exit_index(r.rip) {
             let coded = index < 32 && WITH_ERROR_CODE >> index & 1 != 0;
-            return Some(Self::in_stub(r, r.rsp + u64::from(coded) * 8));
+            return Self::in_stub(r, r.rsp + u64::from(coded) * 8);
         }
         if r.rip == stubs::resume() {
-            return Some(Self::in_stub(r, r.rsp));
+            return Self::in_stub(r, r.rsp);
         }
         // Behind the instruction its exception is on its way, and cannot be called back.
         let call = [stubs::system_call(), stubs::system_call_int3()];
@@ -76,17 +76,20 @@ impl Thread {
         })
     }
 
-    fn in_stub(r: Registers, at: u64) -> (Place, Registers) {
+    fn in_stub(r: Registers, at: u64) -> Option<(Place, Registers)> {
         let at = at as *mut Frame;
         // SAFETY: these stubs are about to return by a frame on this vCPU's interrupt stack.
         let f = unsafe { at.read() };
+        if stubs::in_upward(f.rip) {
+            return None;
+        }
         let registers = Registers {
             rip: f.rip,
             rsp: f.rsp,
             rflags: f.rflags,
             ..r
         };
-        (Place::Stub(at), registers)
+        Some((Place::Stub(at), registers))
     }
 
     /// The program's registers, if they are known now.
