@@ -24,12 +24,23 @@ pub fn compile_with(name: &str, variant: &str, args: &[&str]) -> PathBuf {
     )
 }
 
-/// Compiles GCBench, whose memory is all collected, linked with the library under test.
-pub fn compile_gcbench() -> PathBuf {
+/// Compiles one of the benchmarks' programs: one whose memory is all collected, linked with the library under test, or one with `malloc` and `free`.
+pub fn compile_benchmark(program: &str, collected: bool) -> PathBuf {
     let args = link_with_library();
-    let mut all = vec!["-std=gnu17", "-O2", "-DCOLLECTED"];
-    all.extend(args.iter().map(String::as_str));
-    build("gcc", "../../bench-gcbench/c/gcbench.c", "gcbench", &all)
+    let mut all = vec!["-std=gnu17", "-O2", "-I/usr/include/libxml2"];
+    if collected {
+        all.push("-DCOLLECTED");
+        all.extend(args.iter().map(String::as_str));
+    }
+    if program == "xml" {
+        all.push("-lxml2");
+    }
+    let source = format!("../../bench-gcbench/c/{program}.c");
+    let output = format!(
+        "{program}-{}",
+        if collected { "collected" } else { "malloc" }
+    );
+    build("gcc", &source, &output, &all)
 }
 
 /// Compiles `tests/c/NAME.cpp` into a program.

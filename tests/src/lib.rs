@@ -15,18 +15,22 @@ mod library;
 mod memory;
 mod oracle;
 mod qemu;
+mod redis;
 mod run;
 pub mod trace;
 
 pub use compare::{compare, compare_filtered, in_modes};
 pub use compile::{
-    compile, compile_cxx, compile_gcbench, compile_shared, compile_with, link_with_library,
+    compile, compile_benchmark, compile_cxx, compile_shared, compile_with, link_with_library,
 };
 pub use initrd::test_program;
 pub use kernel::debian_kernel;
 pub use libgc::{LIBGC, libgc_dir, same_program, with_libgc};
-pub use library::{Mode, build_command, build_preload, library, preload_dune, workspace};
+pub use library::{
+    Mode, build_command, build_preload, engine_kvm, library, preload_dune, workspace,
+};
 pub use memory::pages;
 pub use oracle::{Oracle, oracle};
 pub use qemu::Machine;
+pub use redis::{Under, redis_session};
 pub use run::{Outcome, Run, need, scratch};

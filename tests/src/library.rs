@@ -56,6 +56,28 @@ pub fn library() -> PathBuf {
     path
 }
 
+/// `dunegc run --engine kvm`, built now: what a command is run under. `None` where there is no guest mode.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn engine_kvm() -> Option<impl Fn(crate::Run) -> crate::Run> {
+    let library = preload_dune()?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let args = ["build", "--package", "dunegc-cli", "--message-format=json"];
+    let messages = crate::Run::new(cargo)
+        .args(args)
+        .dir(workspace())
+        .limit(600);
+    let messages = messages.ok().stdout;
+    let path = messages.split('"').find(|word| word.ends_with("/dunegc"));
+    let command = PathBuf::from(path.expect("cargo names the command"));
+    Some(move |run: crate::Run| {
+        let args = ["run", "--engine", "kvm", "--lib"].map(std::ffi::OsString::from);
+        let library = [library.clone().into_os_string(), "--".into()];
+        run.through(&command, args.into_iter().chain(library))
+    })
+}
+
 /// `libdune.so`, built now; `None` where there is no guest mode.
 ///
 /// # Panics

@@ -68,6 +68,18 @@ impl Run {
         self
     }
 
+    /// Has another program run this command: its own arguments come first.
+    pub fn through(
+        mut self,
+        program: impl AsRef<OsStr>,
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Self {
+        let command = std::mem::replace(&mut self.program, program.as_ref().to_owned());
+        let before = args.into_iter().chain([command]);
+        self.args.splice(..0, before);
+        self
+    }
+
     /// Sets an environment variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env

@@ -49,6 +49,19 @@ fn graphs_that_change_meanwhile() {
 
 #[test]
 fn gcbench() {
-    let program = dunegc_tests::compile_gcbench();
+    let program = dunegc_tests::compile_benchmark("gcbench", true);
     collect(Run::new(program), "GCBench");
+}
+
+/// The other benchmarks, smaller than they are measured.
+#[test]
+fn lists_maps_and_documents() {
+    for (name, args) in [
+        ("list", ["--slots", "1000"]),
+        ("hashmap", ["--live", "300000"]),
+        ("xml", ["--parses", "12"]),
+    ] {
+        let program = dunegc_tests::compile_benchmark(name, true);
+        collect(Run::new(program).args(args), name);
+    }
 }

@@ -408,7 +408,7 @@ fn qemu(context: &Context) -> Result<Outcome> {
 }
 
 fn dune(context: &Context) -> Result<Outcome> {
-    whole_system(context, &["dune", "dune_run"], &[])
+    whole_system(context, &["dune", "dune_run", "dune_programs"], &[])
 }
 
 fn kmod(context: &Context) -> Result<Outcome> {
