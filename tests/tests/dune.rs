@@ -107,3 +107,45 @@ fn guest_mode_on_a_debian_kernel_with_nested_paging() {
     }
     assert!(!text.contains("skipped"), "{text}");
 }
+
+/// Collections beside programs, with the sources of guest mode, where dirty bits and translations are those of a processor's.
+#[test]
+fn collections_on_a_debian_kernel_with_nested_paging() {
+    let Some(dune) = dunegc_tests::preload_dune() else {
+        return;
+    };
+    let mut script = String::from("set -e\n");
+    let setting = "LD_PRELOAD=/libdune.so:/libdunegc.so DUNEGC_MODE=malloc DUNE=stats DUNEGC_CONCURRENT=yes DUNEGC_MIN_HEAP=1M";
+    for source in ["dune", "dune-wp"] {
+        for program in ["/mutators 1 10", "/mutators 3 10"] {
+            script += &format!("echo '== {source} {program}'\n");
+            script += &format!("{setting} DUNEGC_DIRTY={source} {program} 2>&1\n");
+        }
+    }
+    let machine = Machine {
+        name: "dune-collect-qemu",
+        dir: Path::new(env!("CARGO_TARGET_TMPDIR")),
+        programs: &[
+            ("libdune.so", dune),
+            ("libdunegc.so", dunegc_tests::library()),
+            ("mutators", dunegc_tests::compile("mutators")),
+        ],
+        modules: MODULES,
+        script: &script,
+        cpu: "max,+svm,-la57",
+        cpus: 1,
+        parallel: true,
+        counted: false,
+        limit: 400,
+    };
+    let text = match machine.run() {
+        Ok(text) => text,
+        Err(e) => {
+            eprintln!("skipped: {e}");
+            return;
+        }
+    };
+    println!("{text}");
+    assert_eq!(text.matches("collections").count(), 4, "{text}");
+    assert!(!text.contains("dunegc:"), "{text}");
+}

@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use dunegc_tests::kmod::{self, PROMISES, SUITES};
-use dunegc_tests::{Machine, build_command, build_preload, compile_gcbench, library, test_program};
+use dunegc_tests::{
+    Machine, build_command, build_preload, compile_benchmark, library, test_program,
+};
 
 /// The kernel's own hypervisor.
 const MODULES: &[&str] = &["irqbypass", "ccp", "kvm", "kvm-amd npt=1"];
@@ -93,7 +95,7 @@ fn programs_run_and_costs_are_counted() {
     let programs = [
         ("costs", program(env!("CARGO_BIN_EXE_dune-costs"))),
         ("dunegc", build_command()),
-        ("gcbench", compile_gcbench()),
+        ("gcbench", compile_benchmark("gcbench", true)),
         ("libdune.so", build_preload()),
         ("libdunegc.so", library()),
     ];

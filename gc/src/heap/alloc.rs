@@ -13,7 +13,7 @@ use core::sync::atomic::{Ordering::Relaxed, compiler_fence};
 pub const MAX_SIZE: usize = isize::MAX as usize - (1 << 20);
 
 /// The check of the paranoid build takes old content of an object that the program has not written yet for references; a
-/// collection beside the program does not, nor need it.
+/// collection beside the program does not, nor need it. So there an object is cleared before a stop can see it.
 pub const ALWAYS_CLEAR: bool = cfg!(feature = "paranoid");
 
 /// The calling thread's heap, or the shared empty one.
@@ -55,12 +55,12 @@ pub fn alloc(kind: Kind, size: usize, zero: bool) -> *mut u8 {
 /// What the calling thread's caches hold; `None` means that [`alloc`] has to be called.
 #[inline(always)]
 pub fn alloc_fast(kind: Kind, size: usize, zero: bool) -> Option<*mut u8> {
-    if size > DIRECT_MAX || kind.is_described() {
+    if size > DIRECT_MAX || kind.is_described() || ALWAYS_CLEAR {
         return None;
     }
     let cache = current().cache(kind, class::of(size));
     let p = pop(cache)? as *mut u8;
-    if (zero || ALWAYS_CLEAR) && cache.dirty.load(Relaxed) != 0 {
+    if zero && cache.dirty.load(Relaxed) != 0 {
         // SAFETY: the slot was just taken, so it is `cache.size` bytes of this thread's own.
         unsafe { clear(p, cache.size.load(Relaxed) as usize) };
     }
@@ -148,9 +148,9 @@ fn try_alloc(
     };
     let cache = heap.cache(kind, class);
     // Whoever scans an object by its descriptor must not find old content in it.
-    let described = kind.is_described();
+    let whole = kind.is_described() || ALWAYS_CLEAR;
     loop {
-        if described {
+        if whole {
             critical::enter(heap);
             let p = pop(cache).map(|p| p as *mut u8);
             if let Some(p) = p
@@ -166,7 +166,7 @@ fn try_alloc(
             }
         } else if let Some(p) = pop(cache) {
             let p = p as *mut u8;
-            if (zero || ALWAYS_CLEAR) && cache.dirty.load(Relaxed) != 0 {
+            if zero && cache.dirty.load(Relaxed) != 0 {
                 // SAFETY: the slot was just taken, so it is `cache.size` bytes of this thread's own.
                 unsafe { ptr::write_bytes(p, 0, cache.size.load(Relaxed) as usize) };
             }
