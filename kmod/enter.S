@@ -83,10 +83,21 @@
 	xor %r15d, %r15d
 .endm
 
-.macro CLEAR_BUFFERS
+/*
+ * Nothing of the kernel's in the processor's buffers, where the kernel clears
+ * them. AMD's processors have a feature bit of their own for guests, in kernels
+ * that know of it; Intel's are cleared as on the way to user code.
+ */
+.macro CLEAR_BUFFERS_AMD
 #ifdef VM_CLEAR_CPU_BUFFERS
 	VM_CLEAR_CPU_BUFFERS
-#elif defined(CLEAR_CPU_BUFFERS)
+#elif defined(X86_FEATURE_CLEAR_CPU_BUF)
+	CLEAR_CPU_BUFFERS
+#endif
+.endm
+
+.macro CLEAR_BUFFERS_INTEL
+#ifdef X86_FEATURE_CLEAR_CPU_BUF
 	CLEAR_CPU_BUFFERS
 #endif
 .endm
@@ -132,7 +143,7 @@ SYM_FUNC_START(dune_svm_enter)
 	vmsave %rax
 	mov %rdi, %rax
 	LOAD_GUEST
-	CLEAR_BUFFERS
+	CLEAR_BUFFERS_AMD
 	vmload %rax
 	sti
 	vmrun %rax
@@ -179,7 +190,7 @@ SYM_FUNC_START(dune_vmx_enter)
 	mov %rax, %rsi
 	mov RAX(%rsi), %rax
 	LOAD_GUEST
-	CLEAR_BUFFERS
+	CLEAR_BUFFERS_INTEL
 	UNWIND_HINT_SAVE
 	jnc .Llaunch
 	vmresume
