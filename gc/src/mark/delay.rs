@@ -6,6 +6,8 @@ use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
 /// Objects between prefetch and scan.
 const ROOM: usize = 16;
+/// Objects put in between looks for idle markers.
+const OLD: usize = 128;
 
 /// An object that is scanned by its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,7 @@ pub struct Delay {
     objects: [Described; ROOM],
     first: usize,
     end: usize,
+    age: usize,
 }
 
 impl Delay {
@@ -36,6 +39,7 @@ impl Delay {
         }; ROOM],
         first: 0,
         end: 0,
+        age: 0,
     };
 
     /// Has the memory of the object at `addr` fetched, of which the first and the last word are needed first, and puts it in. Takes the
@@ -55,13 +59,29 @@ impl Delay {
             kind: slot.info.kind(),
         };
         self.end += 1;
+        self.age += 1;
         oldest
     }
 
-    /// How many were put into it so far.
-    #[inline]
-    pub fn put(&self) -> usize {
-        self.end
+    /// Nothing is in it.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.end == self.first
+    }
+
+    /// Not many were put in since the marker was last to look around.
+    #[inline(always)]
+    pub fn is_young(&mut self) -> bool {
+        if self.age < OLD {
+            return true;
+        }
+        self.age = 0;
+        false
+    }
+
+    /// The marker is to look around.
+    pub fn grow_old(&mut self) {
+        self.age = OLD;
     }
 
     /// Takes the oldest.

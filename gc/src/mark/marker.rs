@@ -297,15 +297,9 @@ impl<'a> Marker<'a> {
                     grey.ring.put(entry.addr(), entry.size(), None);
                     continue;
                 }
-                if entry.is_large() {
-                    grey.top = self.scan_large::<HOW>(grey.top, entry.addr());
-                } else {
-                    if let Some(object) = self.delay.exchange(entry.addr()) {
-                        grey.top = self.scan_described(grey.top, object);
-                    }
-                    if !self.delay.put().is_multiple_of(SHARE_EVERY) {
-                        continue;
-                    }
+                grey.top = self.scan_special::<HOW>(grey.top, entry);
+                if self.delay.is_young() {
+                    continue;
                 }
                 self.tally.bytes += mem::take(&mut bytes);
                 grey.top = self.look_around(grey.top);
@@ -314,8 +308,8 @@ impl<'a> Marker<'a> {
                 }
             }
             if grey.ring.is_empty() {
-                if let Some(object) = self.delay.pop() {
-                    grey.top = self.scan_described(grey.top, object);
+                if !self.delay.is_empty() {
+                    grey.top = self.scan_delayed(grey.top);
                     continue;
                 }
                 grey.top = self.stack.next_packet(grey.top);
@@ -484,7 +478,30 @@ impl<'a> Marker<'a> {
         }
     }
 
+    /// Scans a piece of a large object; a described one later.
+    #[cold]
     #[inline(never)]
+    fn scan_special<const HOW: u8>(&mut self, top: Top, entry: Entry) -> Top {
+        if entry.is_large() {
+            self.delay.grow_old();
+            return self.scan_large::<HOW>(top, entry.addr());
+        }
+        match self.delay.exchange(entry.addr()) {
+            Some(object) => self.scan_described(top, object),
+            None => top,
+        }
+    }
+
+    /// Scans the described object that has waited longest.
+    #[cold]
+    #[inline(never)]
+    fn scan_delayed(&mut self, top: Top) -> Top {
+        match self.delay.pop() {
+            Some(object) => self.scan_described(top, object),
+            None => top,
+        }
+    }
+
     fn scan_described(&mut self, top: Top, object: Described) -> Top {
         self.top = top;
         kinds::scan(self, object.kind, object.base, object.size);
