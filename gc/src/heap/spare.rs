@@ -1,7 +1,8 @@
 //! Where memory is saved: storage behind the last object of a block that hardly anything is allocated in goes back to the system.
 //!
 //! Such a block may have been made of storage that was in use before, which it would keep for nothing: every size of objects that a
-//! program has a few of has a block.
+//! program has a few of has a block. No object lies there, so there are no marks either; a page that comes back while the heap is watched
+//! counts as written, or as unchanged if nobody has written to it.
 
 use super::block::Block;
 use super::class::SIZE;

@@ -291,7 +291,7 @@ fn sweep_small(b: Block) {
     h.summary.store(summary, Relaxed);
     b.set_full(summary == 0);
     h.used.store(capacity as u32 - free_count, Relaxed);
-    if !keep_marks && was_free * 4 >= capacity * 3 {
+    if was_free * 4 >= capacity * 3 {
         spare::trim(b, used_end);
     }
     FREED_BYTES.fetch_add(

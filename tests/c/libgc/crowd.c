@@ -13,14 +13,16 @@ static void *run(void *data)
     return NULL;
 }
 
-int main(void)
+/* The argument: how many MiB are small. */
+int main(int argc, char **argv)
 {
+    size_t most = (size_t)(argc > 1 ? atoi(argv[1]) : 4) << 20;
     GC_INIT();
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++)
         GC_pthread_create(&threads[i], NULL, run, kept[i]);
     for (int i = 0; i < THREADS; i++)
         GC_pthread_join(threads[i], NULL);
-    say("heap: %s", GC_get_heap_size() <= 4 << 20 ? "small" : "large");
+    say("heap: %s", GC_get_heap_size() <= most ? "small" : "large");
     return 0;
 }
