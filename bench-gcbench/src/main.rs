@@ -6,6 +6,7 @@ mod histogram;
 mod languages;
 mod load;
 mod measure;
+mod micro;
 mod model;
 mod pauses;
 mod plot;
@@ -48,6 +49,8 @@ enum Task {
     Run(RunArgs),
     /// Run guile, ecl, Nim, Objective-C and w3m with Debian's libgc1 and with this project's libgc.so.1 in turn.
     Languages(languages::LanguagesArgs),
+    /// Measure single operations, natively and in guest mode: system calls, faults, traps, protection, learning of writes.
+    Micro(micro::MicroArgs),
     /// List the workloads.
     List {
         /// Those of `run --pauses`.
@@ -135,6 +138,7 @@ fn main() -> ExitCode {
         Task::Run(args) if args.pauses => run_pauses(args),
         Task::Run(args) => run(args),
         Task::Languages(args) => languages::run(&args, &target_dir()),
+        Task::Micro(args) => micro::run(&args).map(|()| ExitCode::SUCCESS),
         Task::List { pauses } => {
             list(pauses);
             Ok(ExitCode::SUCCESS)
