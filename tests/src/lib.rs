@@ -27,7 +27,8 @@ pub use initrd::test_program;
 pub use kernel::debian_kernel;
 pub use libgc::{LIBGC, libgc_dir, same_program, with_libgc};
 pub use library::{
-    Mode, build_command, build_preload, engine_kvm, library, preload_dune, workspace,
+    Mode, build_benchmarks, build_command, build_preload, engine_kvm, library, preload_dune,
+    workspace,
 };
 pub use memory::pages;
 pub use oracle::{Oracle, oracle};

@@ -109,6 +109,14 @@ pub fn build_command() -> PathBuf {
     built(&["--package", "dunegc-cli"], "/dunegc")
 }
 
+/// The command `bench-gcbench`, built now.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn build_benchmarks() -> PathBuf {
+    built(&["--bin", "bench-gcbench"], "/bench-gcbench")
+}
+
 /// What cargo builds with these arguments and names with this end.
 fn built(what: &[&str], end: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

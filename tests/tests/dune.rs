@@ -149,3 +149,34 @@ fn collections_on_a_debian_kernel_with_nested_paging() {
     assert_eq!(text.matches("collections").count(), 4, "{text}");
     assert!(!text.contains("dunegc:"), "{text}");
 }
+
+/// What operations cost in instructions, counted by the emulator: native Linux and guest mode on the same machine.
+#[test]
+fn protection_takes_a_seventh_of_the_instructions() {
+    let machine = Machine {
+        name: "dune-micro-qemu",
+        dir: Path::new(env!("CARGO_TARGET_TMPDIR")),
+        programs: &[("micro", dunegc_tests::build_benchmarks())],
+        modules: MODULES,
+        script: "/micro micro --instructions",
+        cpu: "max,+svm,-la57",
+        cpus: 1,
+        parallel: false,
+        counted: true,
+        limit: 400,
+    };
+    let text = match machine.run() {
+        Ok(text) => text,
+        Err(e) => {
+            eprintln!("skipped: {e}");
+            return;
+        }
+    };
+    println!("{text}");
+    for name in ["Appel 1", "Appel 2"] {
+        let row = text.lines().find(|l| l.starts_with(&format!("| {name}")));
+        let ratio = row.and_then(|r| r.trim_end_matches([' ', '|']).rsplit(' ').next());
+        let ratio: f64 = ratio.and_then(|r| r.parse().ok()).expect(&text);
+        assert!(ratio >= 7.0, "{name}: {text}");
+    }
+}

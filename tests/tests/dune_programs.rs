@@ -23,7 +23,7 @@ fn redis() {
     assert!(errors.contains("dune: inside at the end"), "{errors}");
 }
 
-/// The benchmarks' programs with malloc: all of the result but times is in the checksum.
+/// The benchmarks' programs with malloc: all of the result but times is in the checksum. What guest mode adds to the memory of the process is little.
 #[test]
 fn benchmarks_give_the_same_checksum() {
     let _alone = alone();
@@ -43,6 +43,14 @@ fn benchmarks_give_the_same_checksum() {
             after.split(',').next().map(str::to_owned)
         };
         assert_eq!(checksum(&native.stdout), checksum(&guest.stdout), "{guest}");
+        let peak = |text: &str| -> Option<u64> {
+            let (_, after) = text.split_once("\"rss_peak_kib\":")?;
+            after.split(',').next()?.parse().ok()
+        };
+        let (without, with) = (peak(&native.stdout), peak(&guest.stdout));
+        let (without, with) = (without.expect("a peak"), with.expect("a peak"));
+        assert!(with <= without + without / 100 + (32 << 10), "{guest}");
+        println!("{name}: {without} KiB without, {with} KiB with guest mode");
         let inside = guest.stderr.contains("dune: inside at the end");
         assert!(inside, "{guest}");
         println!("{name}: native {:?}, inside {:?}", native.took, guest.took);

@@ -66,9 +66,8 @@ pub fn all() -> Result<Vec<Row>> {
         super::first_touches()
     });
     let error = |e| anyhow::anyhow!("{e}");
-    dune.on_exception(trap::INVALID, Some(skip))
-        .map_err(error)?;
-    let trap_name = "trap (invalid instruction, handled)";
+    dune.on_exception(trap::DIVIDE, Some(skip)).map_err(error)?;
+    let trap_name = "trap (division by zero, handled)";
     row(trap_name, super::CALLS, &mut super::traps);
     dune.on_exception(trap::PAGE_FAULT, Some(faulted))
         .map_err(error)?;
