@@ -120,7 +120,7 @@ fn programs_run_and_costs_are_counted() {
         kmod <= 0.6 * kvm,
         "a system call: {kmod} instructions more than natively, {kvm} on kvm"
     );
-    // A nanosecond is an instruction here. The collector looks for pointers in libdune's page tables as well, which is most of the difference.
+    // A nanosecond is an instruction here. The collector scans half as many roots again, which is most of the difference.
     let bench = |name: &str, what: &str| number(&text, &format!("gcbench {name}: begin"), what);
     let (native, inside) = (
         bench("native", "\"elapsed_ms\":"),
