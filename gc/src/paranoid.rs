@@ -2,14 +2,23 @@
 //! the process ends with a dump of it.
 
 use crate::heap::block::{BORN, Block, State, words};
-use crate::heap::{class, layout::GROUPS, marking, runs};
+use crate::heap::{class, find, large, layout::GROUPS, marking, runs};
 use crate::mark::rescan;
 use crate::mark::shared::{Range, Scope, Shared, Work};
 use crate::sys::mem;
 use core::sync::atomic::Ordering::Relaxed;
 
+/// Below the frame of the check, what marking left on the stack of the calling thread.
+const LEFT_BELOW: usize = 8 << 10;
+
 /// Marks again with one marker and compares. The world is stopped.
-pub fn check(shared: &Shared, scope: Scope, ranges: &[Range]) {
+///
+/// The calling thread entered the collector at the stack pointer `entered`. Its stack may be an object of the heap (a coroutine's from malloc): then
+/// marking serially finds in it what the parallel phase has left there meanwhile. What nothing else refers to that the parallel phase has
+/// marked was not missed.
+pub fn check(shared: &Shared, scope: Scope, ranges: &[Range], entered: usize) {
+    let here = &raw const scope as usize;
+    let frames = here.saturating_sub(LEFT_BELOW)..entered;
     let n = runs::frontier();
     let bytes = mem::round_up(2 * n * GROUPS * 8, mem::PAGE);
     let saved = mem::map(bytes).cast::<u64>();
@@ -37,12 +46,23 @@ pub fn check(shared: &Shared, scope: Scope, ranges: &[Range]) {
     if rescan::complete(shared, &mut tally).is_none() {
         return;
     }
+    let was_marked = |b: Block, i: usize| {
+        // SAFETY: as above.
+        unsafe { saved.add(b.0 as usize * GROUPS + i / 64).read() >> (i % 64) & 1 != 0 }
+    };
     let mut wrong = 0;
     each_word(|b, w| {
         // SAFETY: as above.
         let parallel = unsafe { saved.add(b.0 as usize * GROUPS + w).read() };
         let serial = b.mark_word(w);
-        if serial & !parallel != 0 {
+        let mut missed = serial & !parallel;
+        while missed != 0 {
+            let object = bounds(b, w * 64 + missed.trailing_zeros() as usize);
+            missed &= missed - 1;
+            let print = wrong == 0;
+            if !is_referred_to(object, ranges, scope.explicit, &frames, &was_marked, print) {
+                continue;
+            }
             wrong += 1;
             if wrong <= 10 {
                 let info = b.info();
@@ -53,17 +73,6 @@ pub fn check(shared: &Shared, scope: Scope, ranges: &[Range]) {
                     info.kind(),
                     info.class()
                 );
-                if wrong == 1 && info.state() == State::Small {
-                    let size = class::SIZE[info.class() as usize] as usize;
-                    let at =
-                        b.addr() + (w * 64 + (serial & !parallel).trailing_zeros() as usize) * size;
-                    referrers(at, at + size, ranges, &|b, i| {
-                        // SAFETY: as above.
-                        unsafe {
-                            saved.add(b.0 as usize * GROUPS + i / 64).read() >> (i % 64) & 1 != 0
-                        }
-                    });
-                }
             }
         }
         // What finalizers keep alive was marked in the first run only.
@@ -75,9 +84,7 @@ pub fn check(shared: &Shared, scope: Scope, ranges: &[Range]) {
     });
     mem::unmap(saved as usize, bytes);
     if wrong != 0 {
-        crate::message!(
-            "paranoid: the parallel mark phase missed objects in {wrong} words; aborting"
-        );
+        crate::message!("paranoid: the parallel mark phase missed {wrong} objects; aborting");
         // SAFETY: abort has no preconditions.
         unsafe { libc::abort() };
     }
@@ -104,41 +111,63 @@ fn each_word(mut f: impl FnMut(Block, usize)) {
     }
 }
 
-/// Prints who refers to a missed object: at most a few lines.
-fn referrers(lo: usize, hi: usize, ranges: &[Range], was_marked: &dyn Fn(Block, usize) -> bool) {
-    let mut left = 8;
-    let mut look = |from: usize, to: usize, what: &str, marked: bool| {
-        for p in (from..to).step_by(8) {
+/// First address of an object, and the first behind it.
+fn bounds(b: Block, i: usize) -> (usize, usize) {
+    let info = b.info();
+    if info.state() == State::Small {
+        let size = class::SIZE[info.class() as usize] as usize;
+        (b.addr() + i * size, b.addr() + (i + 1) * size)
+    } else {
+        let size = large::head_of(b, info).map_or(0, |(_, size)| size);
+        (b.addr(), b.addr() + size)
+    }
+}
+
+/// Whether a root refers to a missed object, or an object of the kinds `explicit`, or one that the parallel phase has marked, but for words in
+/// `frames`. With `print` they are named, at most a few.
+fn is_referred_to(
+    (lo, hi): (usize, usize),
+    ranges: &[Range],
+    explicit: u32,
+    frames: &core::ops::Range<usize>,
+    was_marked: &dyn Fn(Block, usize) -> bool,
+    print: bool,
+) -> bool {
+    let mut found = 0;
+    let mut look = |from: usize, to: usize, what: &str| {
+        for p in (from..to).step_by(8).filter(|p| !frames.contains(p)) {
             // SAFETY: roots and objects of the heap, with the world stopped.
             let v = unsafe { core::ptr::read_volatile(p as *const usize) };
-            if (lo..hi).contains(&v) && left > 0 {
-                left -= 1;
-                crate::message!(
-                    "paranoid:   {what} at {p:#x} holds {v:#x}; object {from:#x}..{to:#x}, marked in the parallel phase: {marked}"
-                );
+            if (lo..hi).contains(&v) {
+                found += 1;
+                if print && found <= 8 {
+                    crate::message!(
+                        "paranoid:   {what} at {p:#x} holds {v:#x}; object {from:#x}..{to:#x}"
+                    );
+                }
             }
         }
     };
     for r in ranges {
-        look(r.lo, r.hi, "root", true);
+        look(r.lo, r.hi, "root");
     }
-    for i in 1..runs::frontier() {
-        let b = Block(i as u32);
+    each_word(|b, w| {
         let info = b.info();
-        if !info.kind().is_scanned() || info.state() != State::Small {
-            continue;
+        if explicit >> info.kind().bit() & 1 != 0 {
+            if w == 0 {
+                find::each_in(b, info, |s| look(s.base, s.base + s.size, "object"));
+            }
+            return;
         }
-        let class = info.class() as usize;
-        let size = class::SIZE[class] as usize;
-        for i in 0..class::CAPACITY[class] as usize {
-            if b.mark(i).load(Relaxed) != 0 {
-                look(
-                    b.addr() + i * size,
-                    b.addr() + (i + 1) * size,
-                    "object",
-                    was_marked(b, i),
-                );
+        if !info.kind().is_scanned() {
+            return;
+        }
+        for i in w * 64..w * 64 + 64 {
+            if was_marked(b, i) && b.mark(i).load(Relaxed) != 0 {
+                let (from, to) = bounds(b, i);
+                look(from, to, "object");
             }
         }
-    }
+    });
+    found > 0
 }

@@ -207,7 +207,7 @@ impl Cycle {
             tally.add(&t);
         }
         #[cfg(feature = "paranoid")]
-        crate::paranoid::check(shared(), scope, self.gathered.ranges());
+        crate::paranoid::check(shared(), scope, self.gathered.ranges(), self.caller.sp);
         hooks::event(hooks::Event::MarkEnd, Some(world));
         Some(tally)
     }
