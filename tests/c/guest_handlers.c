@@ -35,13 +35,19 @@ static void every(long microseconds) {
 
 static void on_count(int signal, siginfo_t *info, void *context) { (void)signal, (void)info, (void)context, count++; }
 
-/* Spoils every vector register that the compiler gets hold of. */
+/* Microseconds between the signals of the storm. */
+static long period = 200;
+
+/* Spoils every vector register that the compiler gets hold of. Where signals come faster than they can be handled nothing else would happen any more: after each
+ * thousand they come half as often. */
 static void on_spoil(int signal, siginfo_t *info, void *context) {
 	(void)signal, (void)info, (void)context;
 	volatile double x[16];
 	for (int i = 0; i < 16; i++)
 		x[i] = sqrt(count + i) * 1e9;
 	count += x[0] >= 0;
+	if (count % 1000 == 0)
+		every(period *= 2);
 }
 
 static void on_alternate(int signal, siginfo_t *info, void *context) {
@@ -119,7 +125,7 @@ int main(void) {
 	setvbuf(stdout, NULL, _IONBF, 0);
 	/* A storm while vectors are in use. */
 	set(SIGALRM, on_spoil, SA_RESTART);
-	every(200);
+	every(period);
 	double sum = 0;
 	for (int i = 1; i < 3000000; i++)
 		sum += sqrt(i) / (1 + (i & 7));
