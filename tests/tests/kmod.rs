@@ -81,7 +81,7 @@ run() {
     try "$@" --long-lived 12
 }
 inside="--lib / --env DUNE=stats"
-run native env DUNEGC_CONCURRENT=no /gcbench
+run native env LD_LIBRARY_PATH=/ DUNEGC_CONCURRENT=no /gcbench
 run kmod /dunegc run --engine kmod $inside --env DUNEGC_CONCURRENT=no -- /gcbench
 export DUNEGC_MIN_HEAP=1M
 run kmod-concurrent /dunegc run --engine kmod $inside --env DUNEGC_CONCURRENT=yes --env DUNEGC_DIRTY=dune -- /gcbench
