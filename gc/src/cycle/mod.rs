@@ -61,7 +61,7 @@ pub(crate) struct Cycle {
     /// There may be marks of the last collection.
     marks_left: bool,
     failures: u32,
-    /// Fewer threads allocate than there are processors.
+    /// A processor is left beside the threads that allocate and the collector's own.
     spare_core: bool,
     /// Of whoever collects, at the last moment before: what its stack holds below was left there by the collector.
     caller: Registers,
