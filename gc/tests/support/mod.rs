@@ -1,7 +1,7 @@
 //! What the tests of the world share.
 #![allow(dead_code)]
 use dunegc::world::{self, CriticalFlags, StopError, Why, WorldConfig};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ pub fn alone() -> MutexGuard<'static, ()> {
 /// Threads with a counter each, which moves while the thread runs.
 pub struct Runners {
     counts: Arc<Vec<AtomicU64>>,
+    tids: Arc<Vec<AtomicI32>>,
     quit: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
@@ -51,13 +52,15 @@ pub struct Runners {
 impl Runners {
     pub fn start(n: usize, pause: Option<Duration>) -> Runners {
         let counts: Arc<Vec<AtomicU64>> = Arc::new((0..n).map(|_| AtomicU64::new(0)).collect());
+        let tids: Arc<Vec<AtomicI32>> = Arc::new((0..n).map(|_| AtomicI32::new(0)).collect());
         let quit = Arc::new(AtomicBool::new(false));
         let threads = (0..n)
             .map(|i| {
-                let (counts, quit) = (counts.clone(), quit.clone());
+                let (counts, tids, quit) = (counts.clone(), tids.clone(), quit.clone());
                 std::thread::spawn(move || {
+                    tids[i].store(gettid(), Relaxed);
                     while !quit.load(Relaxed) {
-                        counts[i].fetch_add(1, Relaxed);
+                        counts[i].fetch_add(1, Release);
                         if let Some(p) = pause {
                             std::thread::sleep(p);
                         }
@@ -65,14 +68,20 @@ impl Runners {
                 })
             })
             .collect();
-        while counts.iter().any(|c| c.load(Relaxed) == 0) {
+        while counts.iter().any(|c| c.load(Acquire) == 0) {
             std::thread::yield_now();
         }
         Runners {
             counts,
+            tids,
             quit,
             threads,
         }
+    }
+
+    /// The kernel's number of the `i`th thread.
+    pub fn tid(&self, i: usize) -> i32 {
+        self.tids[i].load(Relaxed)
     }
 
     pub fn snapshot(&self) -> Vec<u64> {
