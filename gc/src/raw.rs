@@ -126,6 +126,13 @@ pub fn find(addr: usize) -> Option<Object> {
     heap::find::object(addr)
 }
 
+/// Bytes of the small object that starts at `addr`, without a look whether it is allocated: for blocks that the caller owns. `None` for
+/// anything else.
+#[inline(always)]
+pub fn small_size(addr: usize) -> Option<usize> {
+    heap::free::small_size(addr)
+}
+
 /// `addr` lies in the collector's heap region (allocated or not).
 #[inline]
 pub fn owns(addr: usize) -> bool {

@@ -100,6 +100,19 @@ pub unsafe extern "C" fn cfree(p: *mut c_void) {
 /// `p` is null or a live block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc_usable_size(p: *mut c_void) -> usize {
+    // Not looked up whether it is still allocated: who asks for a block that was freed is wrong with any answer.
+    match raw::small_size(p as usize) {
+        Some(size) => size,
+        // SAFETY: by the caller's contract.
+        None => unsafe { usable_slow(p) },
+    }
+}
+
+/// # Safety
+/// As [`malloc_usable_size`].
+#[cold]
+#[inline(never)]
+unsafe fn usable_slow(p: *mut c_void) -> usize {
     match raw::find(p as usize) {
         Some(object) => object.size - (p as usize - object.base),
         // SAFETY: not ours; `foreign` checks whose it is.

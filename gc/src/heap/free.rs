@@ -2,9 +2,9 @@
 
 use super::alloc::current;
 use super::block::{Block, Info};
-use super::layout::{self, BLOCK, GROUPS, table};
+use super::layout::{self, BLOCK, BLOCK_SHIFT, GROUPS, table};
 use super::thread::ThreadHeap;
-use super::{batch, central, class, critical, find, large, lists, refill, remote, sweep};
+use super::{batch, central, class, critical, find, front, large, lists, refill, remote, sweep};
 use crate::finalize;
 use crate::kind::Kind;
 use crate::raw::FreeError;
@@ -53,6 +53,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// Address of its block.
+    #[inline(always)]
+    pub fn block_addr(&self) -> usize {
+        self.base + ((self.block.0 as usize) << BLOCK_SHIFT)
+    }
+
     /// Number of its bitmap word in the heap.
     #[inline(always)]
     pub fn word(&self) -> usize {
@@ -85,6 +91,13 @@ fn locate(addr: usize) -> Option<Place> {
     })
 }
 
+/// Size of the slot that starts at `addr`, if a small object's slot does.
+#[inline(always)]
+pub fn small_size(addr: usize) -> Option<usize> {
+    let class = locate(addr)?.info.class();
+    Some(class::SIZE[class as usize] as usize)
+}
+
 /// Frees a small object by adding it to the thread's batch; false without effect for anything else.
 ///
 /// # Safety
@@ -105,13 +118,14 @@ pub unsafe fn direct(addr: usize) -> bool {
         return false;
     };
     let heap = current();
-    if batch::is_pending(heap) {
+    let in_runs = batch::is_pending(heap);
+    if in_runs {
         flush(heap);
     }
     // SAFETY: the caller's contract.
     unsafe {
         if place.info.is_explicit() {
-            fast_at(heap, &place)
+            fast_at(heap, &place, in_runs)
         } else {
             fast_collected(heap, &place)
         }
@@ -128,7 +142,7 @@ fn flush(heap: &ThreadHeap) {
 /// # Safety
 /// As for [`free`]; the object is of an explicit kind.
 #[inline(always)]
-unsafe fn fast_at(heap: &ThreadHeap, place: &Place) -> bool {
+unsafe fn fast_at(heap: &ThreadHeap, place: &Place, in_runs: bool) -> bool {
     // SAFETY: the block lies below the limit.
     let h = unsafe { place.block.head_from(place.base) };
     let own = h.owner.load(Relaxed) == heap.owner[Kind::Uncollectable.index()].load(Relaxed);
@@ -136,7 +150,7 @@ unsafe fn fast_at(heap: &ThreadHeap, place: &Place) -> bool {
         return !finalize::is_used() && remote::add(heap, place);
     }
     // SAFETY: as above; an index computed by the reciprocal is below 4096.
-    unsafe { put(heap, place) != Put::Not }
+    unsafe { put(heap, place, in_runs) != Put::Not }
 }
 
 /// # Safety
@@ -157,7 +171,7 @@ unsafe fn fast_collected(heap: &ThreadHeap, place: &Place) -> bool {
         && h.swept.load(Relaxed) == sweep::swept_word();
     let done = if own {
         // SAFETY: as above; an index computed by the reciprocal is below 4096.
-        unsafe { put(heap, place) }
+        unsafe { put(heap, place, true) }
     } else {
         Put::Not
     };
@@ -179,12 +193,12 @@ enum Put {
     Block,
 }
 
-/// Puts an object back into the thread's cache or its block.
+/// Puts an object back into the thread's cache or its block. `in_runs`: the program frees neighbours one after the other.
 ///
 /// # Safety
 /// The thread owns the block, which lies below the limit, and `index < GROUPS * 64`.
 #[inline(always)]
-unsafe fn put(heap: &ThreadHeap, place: &Place) -> Put {
+unsafe fn put(heap: &ThreadHeap, place: &Place, in_runs: bool) -> Put {
     let &Place {
         base,
         block: b,
@@ -209,6 +223,20 @@ unsafe fn put(heap: &ThreadHeap, place: &Place) -> Put {
         cache.dirty.store(1, Relaxed);
         cache.bits.store(bits | bit, Relaxed);
         return Put::Cache;
+    }
+    if info.is_explicit() {
+        let stash = heap.stash_of(info);
+        if stash.word.load(Relaxed) == place.word() {
+            let bits = stash.bits.load(Relaxed);
+            if (bits | free) & bit != 0 {
+                return Put::Not;
+            }
+            stash.bits.store(bits | bit, Relaxed);
+            return Put::Cache;
+        }
+        if !in_runs && free & bit == 0 && front::put(heap, place, cache, h, stash) {
+            return Put::Cache;
+        }
     }
     let summary = h.summary.load(Relaxed);
     let used = h.used.load(Relaxed);
@@ -244,6 +272,13 @@ pub fn local_word(heap: &ThreadHeap, b: Block, info: Info, w: usize, bits: u64) 
         cache.bits.store(cached | new, Relaxed);
         return new != 0;
     }
+    let stash = heap.stash_of(info);
+    if stash.word.load(Relaxed) == b.0 as usize * GROUPS + w {
+        let stashed = stash.bits.load(Relaxed);
+        let new = bits & !(stashed | free);
+        stash.bits.store(stashed | new, Relaxed);
+        return new != 0;
+    }
     let new = bits & !free;
     if new != 0 {
         let h = b.head();
@@ -264,7 +299,7 @@ pub fn local_word(heap: &ThreadHeap, b: Block, info: Info, w: usize, bits: u64) 
 /// Puts a block that has a free object into the owner's list, or gives it up when it is empty.
 fn relist(heap: &ThreadHeap, b: Block, info: Info, used: u32) {
     let (kind, class) = (info.kind(), info.class());
-    if heap.cache(kind, class).block() == b {
+    if heap.current(kind, class) == b {
         return;
     }
     let listed = b.head().listed.load(Relaxed) == lists::LOCAL;
@@ -276,6 +311,7 @@ fn relist(heap: &ThreadHeap, b: Block, info: Info, used: u32) {
         && b.head().next.load(Relaxed) == 0;
     if used == 0 && !only {
         lists::unlink(heap, b, kind, class);
+        front::forget(heap, b, kind, class);
         central::release(b);
     }
 }

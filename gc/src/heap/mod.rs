@@ -11,6 +11,7 @@ pub mod figures;
 pub mod find;
 pub mod fork;
 pub mod free;
+pub mod front;
 pub mod handoff;
 pub mod large;
 pub mod layout;

@@ -4,7 +4,7 @@ use super::block::{Block, Info, valid, words};
 use super::class::{CAPACITY, SIZE};
 use super::layout::GROUPS;
 use super::thread::{Cache, ThreadHeap};
-use super::{batch, central, lists, marking, remote, runs, sweep};
+use super::{batch, central, front, lists, marking, remote, runs, sweep};
 use crate::kind::Kind;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -15,6 +15,9 @@ const REPORT: isize = 64 << 10;
 pub fn refill(heap: &ThreadHeap, kind: Kind, class: u8) -> bool {
     batch::flush(heap);
     let cache = heap.cache(kind, class);
+    if front::restore(heap, kind, class) && cache.bits.load(Relaxed) != 0 {
+        return true;
+    }
     let current = cache.block();
     if current != Block::NONE {
         sweep::ensure_swept(current);
@@ -150,6 +153,7 @@ fn report_freed(heap: &ThreadHeap, n: isize) {
 
 /// Returns what a cache holds to its block and gives the block up. In a critical section of the heap's thread, or after it ended.
 pub fn give_back(heap: &ThreadHeap, kind: Kind, class: u8) {
+    front::give_back(heap, kind, class);
     let cache = heap.cache(kind, class);
     let b = cache.block();
     if b == Block::NONE {

@@ -184,11 +184,13 @@ fn forget(heap: &ThreadHeap) {
         for c in 0..super::class::CLASSES {
             heap.partial[k][c].store(0, Relaxed);
             let cache = &heap.caches[k][c];
-            let word = cache.word.swap(0, Relaxed);
-            let bits = cache.bits.swap(0, Relaxed);
-            if word != 0 && !in_flux {
-                let free = Block((word / GROUPS) as u32).free(word % GROUPS);
-                free.store(free.load(Relaxed) | bits, Relaxed);
+            let stash = &heap.stashes[k][c];
+            for (word, bits) in [(&cache.word, &cache.bits), (&stash.word, &stash.bits)] {
+                let (word, bits) = (word.swap(0, Relaxed), bits.swap(0, Relaxed));
+                if word != 0 && !in_flux {
+                    let free = Block((word / GROUPS) as u32).free(word % GROUPS);
+                    free.store(free.load(Relaxed) | bits, Relaxed);
+                }
             }
         }
         heap.owner[k].store(super::thread::OWNS_NOTHING, Relaxed);

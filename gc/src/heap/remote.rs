@@ -8,7 +8,7 @@ use super::block::{Block, valid};
 use super::free::Place;
 use super::layout::{BLOCK, GROUPS};
 use super::thread::{RemoteBatch, ThreadHeap};
-use super::{central, class, handoff, lists, registry, runs, sweep};
+use super::{central, class, front, handoff, lists, registry, runs, sweep};
 use crate::raw::FreeError;
 use core::sync::atomic::{
     AtomicUsize,
@@ -183,7 +183,7 @@ fn took_back(heap: &ThreadHeap, b: Block) -> bool {
     sweep::ensure_swept(b);
     drain_block(b);
     let h = b.head();
-    let current = heap.cache(kind, class).block() == b;
+    let current = heap.current(kind, class) == b;
     if current || h.summary.load(Relaxed) == 0 {
         return false;
     }
@@ -191,6 +191,7 @@ fn took_back(heap: &ThreadHeap, b: Block) -> bool {
         if h.listed.load(Relaxed) == lists::LOCAL {
             lists::unlink(heap, b, kind, class);
         }
+        front::forget(heap, b, kind, class);
         central::release(b);
     } else if h.listed.load(Relaxed) == lists::UNLISTED {
         lists::push(heap, b, kind, class);

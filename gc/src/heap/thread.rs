@@ -23,6 +23,22 @@ pub struct Cache {
     pub dirty: AtomicU32,
 }
 
+/// Slots that a cache held until a freed slot was put in front of them. Written and read as [`Cache`].
+pub struct Stash {
+    /// `block * GROUPS + word`; 0 for none.
+    pub word: AtomicUsize,
+    /// Slots left.
+    pub bits: AtomicU64,
+}
+
+impl Stash {
+    /// Holds nothing.
+    pub const EMPTY: Stash = Stash {
+        word: AtomicUsize::new(0),
+        bits: AtomicU64::new(0),
+    };
+}
+
 /// The heap of one thread.
 #[repr(C, align(64))]
 pub struct ThreadHeap {
@@ -52,6 +68,8 @@ pub struct ThreadHeap {
     pub next_dead: AtomicU32,
     /// The caches, per kind and class.
     pub caches: [[Cache; 1 << CLASS_BITS]; KINDS],
+    /// What the caches of explicit kinds held before a freed slot was put in front, per kind and class. See [`super::front`].
+    pub stashes: [[Stash; 1 << CLASS_BITS]; KINDS],
     /// Owned blocks with free words that are not current, per kind and class.
     pub partial: [[AtomicU32; CLASSES]; KINDS],
     /// On a line of its own: blocks of this thread with remote frees, a stack linked by `Head::remote_next`.
@@ -104,7 +122,7 @@ impl Cache {
         dirty: AtomicU32::new(0),
     };
 
-    /// The block it takes slots from.
+    /// The block of its word.
     pub fn block(&self) -> Block {
         Block((self.word.load(Relaxed) / GROUPS) as u32)
     }
@@ -127,6 +145,7 @@ impl ThreadHeap {
             tid: AtomicU32::new(0),
             next_dead: AtomicU32::new(0),
             caches: [const { [const { Cache::EMPTY }; 1 << CLASS_BITS] }; KINDS],
+            stashes: [const { [const { Stash::EMPTY }; 1 << CLASS_BITS] }; KINDS],
             partial: [const { [const { AtomicU32::new(0) }; CLASSES] }; KINDS],
             remote: Padded(AtomicU32::new(0)),
         }
@@ -157,14 +176,43 @@ impl ThreadHeap {
         unsafe { self.caches.as_flattened().get_unchecked(info.cache_index()) }
     }
 
-    /// Calls `f(block, free word, its number, bits)` for every cache and batch that holds slots. With the thread stopped.
+    /// The stash of a block of small objects, by its info word.
+    #[inline(always)]
+    pub fn stash_of(&self, info: Info) -> &Stash {
+        // SAFETY: as in `cache_of`.
+        unsafe {
+            self.stashes
+                .as_flattened()
+                .get_unchecked(info.cache_index())
+        }
+    }
+
+    /// The block whose free words the caches of a kind and class are filled from: in no list.
+    pub fn current(&self, kind: Kind, class: u8) -> Block {
+        let stashed = self.stashes[kind.index()][class as usize]
+            .word
+            .load(Relaxed);
+        if stashed == 0 {
+            return self.cache(kind, class).block();
+        }
+        Block((stashed / GROUPS) as u32)
+    }
+
+    /// Calls `f(block, free word, its number, bits)` for every cache, stash and batch that holds slots. With the thread stopped; a
+    /// slot may come twice.
     pub fn each_cached(&self, mut f: impl FnMut(Block, &AtomicU64, usize, u64)) {
-        for cache in self.caches[..crate::kinds::count()].iter().flatten() {
-            let (word, bits) = (cache.word.load(Relaxed), cache.bits.load(Relaxed));
+        let mut each = |word: usize, bits: u64| {
             if word != 0 && bits != 0 {
-                let w = word % super::layout::GROUPS;
-                f(cache.block(), cache.block().free(w), w, bits);
+                let (b, w) = (Block((word / GROUPS) as u32), word % GROUPS);
+                f(b, b.free(w), w, bits);
             }
+        };
+        let kinds = crate::kinds::count();
+        for cache in self.caches[..kinds].iter().flatten() {
+            each(cache.word.load(Relaxed), cache.bits.load(Relaxed));
+        }
+        for stash in self.stashes[..kinds].iter().flatten() {
+            each(stash.word.load(Relaxed), stash.bits.load(Relaxed));
         }
         super::batch::each(self, &mut f);
     }
