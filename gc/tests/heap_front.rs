@@ -92,3 +92,36 @@ fn nothing_is_handed_out_twice_and_nothing_is_lost() {
         seen.extend(blocks);
     }
 }
+
+/// Frees in the current block while it is full and its last free slots wait behind one in front: it must not be taken for a block that
+/// is not current, and a collection must see that the waiting slots are free.
+#[test]
+fn what_waits_behind_the_front_is_free() {
+    let _g = alone();
+    in_thread(|| {
+        let mut held: Vec<usize> = (0..OBJECTS / 4).map(|_| alloc()).collect();
+        for round in 0..200 {
+            // Wherever the cache's word ends.
+            held.extend((0..1 + round * 37 % 64).map(|_| alloc()));
+            let (far, near) = (round, held.len() - 70);
+            for i in [near, far] {
+                free(held[i]).unwrap();
+            }
+            let live: HashSet<usize> = held.iter().copied().collect();
+            let mut lost = 0;
+            let count = &mut |o: raw::Object, _| {
+                lost += usize::from(o.size == SIZE && !live.contains(&o.base))
+            };
+            raw::for_each_unreachable(count).unwrap();
+            assert_eq!(lost, 0, "free slots counted as objects");
+            free(held[near - 3]).unwrap();
+            for i in [far, near, near - 3] {
+                held[i] = alloc();
+            }
+            held.extend((0..700).map(|_| alloc()));
+            let live: HashSet<usize> = held.iter().copied().collect();
+            assert_eq!(live.len(), held.len(), "handed out twice");
+        }
+        held.iter().for_each(|&p| free(p).unwrap());
+    });
+}
