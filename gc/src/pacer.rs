@@ -283,8 +283,8 @@ fn next() {
         t = t.min((left / 2).max(c.min_heap / 4));
     }
     TRIGGER.store(t, Relaxed);
-    // The storage that is allocated until then is not given back in between.
-    runs::set_reserve(t);
+    // The storage that is allocated until the next one ends is not given back in between.
+    runs::set_reserve(t.max(since()));
     SINCE.store(0, Relaxed);
     WANTED.store(false, Relaxed);
 }

@@ -87,12 +87,8 @@ impl Cycle {
         let live = self.begin_sweep(reason, &tally, all, born, true);
         self.end_stop(world, stop, stop_begin, &mut account);
         zeal::boundary();
-        hooks::event(hooks::Event::SweepBegin, None);
-        pool::sweep(self.spare_core);
-        heap::critical::with(sweep::finish);
-        hooks::event(hooks::Event::SweepEnd, None);
+        self.sweep_up();
         zeal::boundary();
-        self.watch_on();
         account.end(live, &tally);
         hooks::event(hooks::Event::End, None);
         Ok(())

@@ -72,11 +72,7 @@ impl Cycle {
         let live = self.begin_sweep(reason, &tally, all, 0, true);
         self.end_stop(world, stop, stop_begin, &mut account);
         expect_hold(false);
-        hooks::event(hooks::Event::SweepBegin, None);
-        pool::sweep(self.spare_core);
-        heap::critical::with(sweep::finish);
-        hooks::event(hooks::Event::SweepEnd, None);
-        self.watch_on();
+        self.sweep_up();
         account.end(live, &tally);
         hooks::event(hooks::Event::End, None);
         Ok(())

@@ -247,13 +247,20 @@ impl Cycle {
         account.stopped(begun, resumed, stopping);
     }
 
-    /// After the sweep: the next collection may keep the marks, or what was watched is not any more.
-    pub(super) fn watch_on(&mut self) {
-        if Tracked::outlasts_collection() && self.generations.usable() {
-            self.tracked.keep_full();
-        } else {
+    /// Sweeps what the collection left. What is watched is watched on if the next one may keep the marks; otherwise the program no longer
+    /// pays for it.
+    pub(super) fn sweep_up(&mut self) {
+        let watch = Tracked::outlasts_collection() && self.generations.usable();
+        if !watch {
             self.generations.forget();
             self.tracked.release();
+        }
+        hooks::event(hooks::Event::SweepBegin, None);
+        pool::sweep(self.spare_core);
+        heap::critical::with(sweep::finish);
+        hooks::event(hooks::Event::SweepEnd, None);
+        if watch {
+            self.tracked.keep_full();
         }
     }
 

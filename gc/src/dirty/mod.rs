@@ -63,6 +63,15 @@ static TRACKING: Lock<Tracking<Chosen>> = Lock::new(Tracking::new(Chosen::Undeci
 /// [`Kind`] in force plus one; 0: not chosen yet.
 static KIND: AtomicU8 = AtomicU8::new(0);
 
+/// Something is armed.
+static ARMED: AtomicBool = AtomicBool::new(false);
+
+/// Something is armed, or is about to be, or was until a moment ago.
+#[inline(always)]
+pub fn is_armed() -> bool {
+    ARMED.load(Relaxed)
+}
+
 /// Chooses the source by `DUNEGC_DIRTY` if that has not happened. Takes less than a millisecond.
 pub fn kind() -> Kind {
     match KIND.load(Acquire) {
@@ -89,6 +98,7 @@ pub fn choose(wanted: config::Dirty) -> Kind {
 pub fn arm(ranges: &[Range]) -> Result<(), NoSource> {
     kind();
     let mut tracking = TRACKING.lock();
+    ARMED.store(true, Relaxed);
     loop {
         match tracking.arm(ranges) {
             Ok(()) => return Ok(()),
@@ -130,6 +140,7 @@ pub fn reader() -> Option<Reader> {
 /// Ends tracking. Takes no time: pages may stay protected, and the first write to each then costs about a microsecond, unless
 /// [`expect_writes`] comes before.
 pub fn disarm() {
+    ARMED.store(false, Relaxed);
     TRACKING.lock().disarm();
 }
 

@@ -12,7 +12,7 @@
 //! The phase begins and ends with the world stopped, and its state is asked for in critical sections only.
 
 use super::block::{Block, valid, words};
-use super::{registry, slot};
+use super::{class, registry, slot};
 use crate::dirty;
 use crate::kind::Kind;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -64,6 +64,21 @@ pub fn about_to_use(b: Block, n: usize, kind: Kind) {
         dirty::open_for_good(dirty::Range {
             start: b.addr(),
             end: b.offset(n).addr(),
+        });
+    }
+}
+
+/// A thread is about to allocate in a block of its own that has objects. Where most of it is free, the first write to each page
+/// shall not cost a fault: all of it counts as written. In a critical section.
+pub fn about_to_fill(b: Block) {
+    if !dirty::is_armed() {
+        return;
+    }
+    let class = b.info().class() as usize;
+    if b.head().used.load(Relaxed) * 2 <= class::CAPACITY[class] {
+        dirty::expect_writes(dirty::Range {
+            start: b.addr(),
+            end: b.offset(1).addr(),
         });
     }
 }

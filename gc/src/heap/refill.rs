@@ -39,6 +39,7 @@ fn next_block(heap: &ThreadHeap, kind: Kind, class: u8) -> Option<Block> {
     let own = Block(heap.partial[kind.index()][class as usize].load(Relaxed));
     if own != Block::NONE {
         lists::unlink(heap, own, kind, class);
+        marking::about_to_fill(own);
         return Some(own);
     }
     let owner = heap.owner[kind.index()].load(Relaxed);
@@ -46,6 +47,7 @@ fn next_block(heap: &ThreadHeap, kind: Kind, class: u8) -> Option<Block> {
         if let Some(b) = central::pop(kind, class, owner) {
             remote::drain_block(b);
             if b.head().summary.load(Relaxed) != 0 {
+                marking::about_to_fill(b);
                 return Some(b);
             }
             continue;

@@ -124,7 +124,7 @@ pub fn release(first: Block, n: usize) {
     r.in_use -= n;
     let now = clock::coarse_ms();
     r.insert(first, n, DIRTY, now);
-    if now >= r.next_purge || r.dirty_blocks > r.in_use + SLACK {
+    if now >= r.next_purge || r.has_plenty() {
         purge(r, now);
     }
 }
@@ -185,9 +185,9 @@ fn purge(mut r: Guard<'static, Runs>, now: u64) {
         return;
     }
     r.next_purge = now + (r.decay_ms / 2).max(1);
-    let pressure = r.dirty_blocks > r.in_use + SLACK;
+    let pressure = r.has_plenty();
     let target = if pressure {
-        (r.in_use + SLACK) / 2
+        r.reserve.max((r.in_use + SLACK) / 2)
     } else {
         r.reserve.min(r.in_use / 2)
     };
@@ -409,6 +409,11 @@ impl Runs {
         } else {
             &mut self.clean
         }
+    }
+
+    /// More is free than in use, or than will be allocated soon.
+    fn has_plenty(&self) -> bool {
+        self.dirty_blocks > self.in_use.max(self.reserve) + SLACK
     }
 
     fn decayed(&self, now: u64) -> Option<(Block, usize)> {
