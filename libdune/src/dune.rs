@@ -207,10 +207,9 @@ impl Dune {
             return Ok(());
         }
         let epoch = own.raise_epoch();
-        if own.others_inside() {
-            call::flush_others(epoch);
+        if !own.others_inside() || !call::flush_others(epoch) {
+            call::flush_own(&flush);
         }
-        call::flush_own(&flush);
         Ok(())
     }
 

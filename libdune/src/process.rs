@@ -247,8 +247,21 @@ impl Process {
     /// # Errors
     /// No memory or no slot.
     pub fn fill(&self, range: Range, rights: Rights) -> Result<(), Error> {
+        self.fill_under_lock(&mut self.tables.lock(), range, rights)
+    }
+
+    /// The same for who holds the lock of `tables`.
+    ///
+    /// # Errors
+    /// No memory or no slot.
+    pub fn fill_under_lock(
+        &self,
+        tables: &mut Tables,
+        range: Range,
+        rights: Rights,
+    ) -> Result<(), Error> {
         let mut back = |chunk| self.engine.back(chunk);
-        self.tables.lock().fill(range, rights, &mut back)
+        tables.fill(range, rights, &mut back)
     }
 
     /// Makes everything usable that is mapped in a range.

@@ -40,9 +40,19 @@ const PROGRAMS: &[(&str, &str)] = &[
         env!("CARGO_BIN_EXE_dune-counts"),
         "1000 system calls: 1000 exits\n1000 writes to known pages: 0 exits\n\
          harvest of 1000 pages, without flush: 0 exits\n1000 first writes to clean pages: 0 exits\n\
-         flush: at most 1 exit: true\nflush: at most 1 exit: true\n1000 faults handled: 0 exits\n",
+         flush: at most 1 exit: true\nflush: at most 1 exit: true\n1000 faults handled: 0 exits\n\
+         65536 first writes: 0 exits\nharvest of 65536 pages: 65536 written, at most 1 exit: true\n\
+         the same beside a thread that writes: some written: true, at most 1 exit for each of both: true\n",
+    ),
+    (
+        env!("CARGO_BIN_EXE_dune-timetest"),
+        "never back: true\nthe counter's rate: true\nslept: true\nalarms: true\nwall clock: true\nstill inside: true\n",
     ),
 ];
+
+/// What `dune-shared` prints with the library's path.
+const SHARED: &str = "before: false\nafter: true\nversion 2, inside: true\n\
+    thread: (true, 0)\nthread: (true, 1)\nthread: (true, 4)\nstill there: true\n";
 
 #[test]
 fn reference_programs_print_what_they_should() {
@@ -54,6 +64,9 @@ fn reference_programs_print_what_they_should() {
         let output = Run::new(program).ok();
         assert_eq!(output.stdout, *expected, "{program}");
     }
+    let program = env!("CARGO_BIN_EXE_dune-shared");
+    let output = Run::new(program).arg(dunegc_tests::build_preload()).ok();
+    assert_eq!(output.stdout, SHARED, "{program}");
 }
 
 /// Kernel modules of KVM on AMD's processors, which QEMU emulates with nested paging.

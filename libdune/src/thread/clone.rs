@@ -33,6 +33,7 @@ struct CloneArgs {
 const VM: u64 = libc::CLONE_VM as u64;
 const VFORK: u64 = libc::CLONE_VFORK as u64;
 const THREAD: u64 = libc::CLONE_THREAD as u64;
+const FILES: u64 = libc::CLONE_FILES as u64;
 
 impl Thread {
     pub(super) fn clone_call(&mut self, number: i64, args: [u64; 6], r: &Registers) -> i64 {
@@ -112,7 +113,10 @@ impl Thread {
             if result == 0 {
                 // A signal that has arrived is the parent's.
                 self.record.note.take();
-                self.process.close_in_child();
+                // Descriptors that are shared are its parent's still.
+                if flags & FILES == 0 {
+                    self.process.close_in_child();
+                }
                 if self.process.config.whole {
                     action::give_back();
                 }
@@ -123,6 +127,11 @@ impl Thread {
         }
         let new = match Thread::find(self.process, NOBODY) {
             Ok(new) => new,
+            // A program that knows nothing of vCPUs gets its thread, natively.
+            // SAFETY: the exit stub halts with RSP at the frame, which holds the program's stack pointer.
+            Err(_) if self.process.config.whole => self.end_with_call(r, unsafe {
+                (*(r.rsp as *const crate::arch::segments::Frame)).rsp
+            }),
             Err(_) => {
                 self.unblock();
                 return -i64::from(libc::EAGAIN);

@@ -155,6 +155,9 @@ impl Thread {
             }
             Some(Call::FlushOthers) => {
                 self.record.flush_others(registers.rdi);
+                if registers.rsi != 0 {
+                    self.cpu.registers_mut().rip = stubs::flush_resume();
+                }
                 0
             }
             Some(Call::Map) => self.map(registers.rdi, registers.rsi),
