@@ -86,6 +86,14 @@ impl Dune {
         Caps::probe(engine)
     }
 
+    /// The same for one configuration, given up after so many milliseconds.
+    ///
+    /// # Errors
+    /// Why guest mode cannot be had with it.
+    pub fn probe_within(config: Config, milliseconds: u64) -> Result<Caps, Error> {
+        Caps::probe_within(config, milliseconds)
+    }
+
     /// The name of the engine that runs the guest: `kvm` or `kmod`.
     pub fn engine(self) -> &'static str {
         self.0.engine()

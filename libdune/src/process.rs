@@ -10,7 +10,7 @@ use crate::engine::any::{AnyEngine, AnyEngineCpu};
 use crate::engine::mock::MockCpu;
 use crate::engine::{Cpu, Engine, Exit, Start};
 use crate::error::Error;
-use crate::gpa::{GpaMap, Layout};
+use crate::gpa::{Chunk, GpaMap, Layout};
 use crate::lock::Lock;
 use crate::maps;
 use crate::monitor::area::{self, Area};
@@ -40,6 +40,8 @@ pub struct Process {
     idt: Mapping,
     threads: [AtomicPtr<Record>; MAX_THREADS],
     thread_count: AtomicU32,
+    /// vCPUs that were asked for.
+    cpus: AtomicU32,
     /// Rises with each flush that concerns others.
     pub epoch: AtomicU64,
     /// No thread may be in guest mode any more.
@@ -123,14 +125,17 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
 impl Process {
     fn new(config: crate::Config) -> Result<Process, Error> {
         let engine = AnyEngine::open(config.engine)?;
-        let limits = engine.limits();
+        let limits = config.trouble.limits(engine.limits());
         let layout = if config.packed {
             Layout::Packed
         } else {
             Layout::for_width(limits.address_bits)
         };
         let gpa = GpaMap::new(layout, limits.address_bits, limits.slots);
-        let tables = Tables::new(gpa, &mut |chunk| engine.back(chunk))?;
+        let tables = Tables::new(gpa, &mut |chunk| {
+            config.trouble.slot(chunk.slot)?;
+            engine.back(chunk)
+        })?;
         Ok(Process {
             view: tables.view(),
             id: crate::sys::process_id(),
@@ -139,6 +144,7 @@ impl Process {
             idt: Mapping::new(size_of::<Idt>() as u64)?,
             threads: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_THREADS],
             thread_count: AtomicU32::new(0),
+            cpus: AtomicU32::new(0),
             epoch: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             counters: Counters::default(),
@@ -260,7 +266,10 @@ impl Process {
         range: Range,
         rights: Rights,
     ) -> Result<(), Error> {
-        let mut back = |chunk| self.engine.back(chunk);
+        let mut back = |chunk: Chunk| {
+            self.config.trouble.slot(chunk.slot)?;
+            self.engine.back(chunk)
+        };
         tables.fill(range, rights, &mut back)
     }
 
@@ -331,6 +340,7 @@ impl Process {
             self.fill(range, Rights::RW)?;
             self.view.pin(range);
         }
+        self.config.trouble.cpu(self.cpus.fetch_add(1, Relaxed))?;
         let cpu = self.engine.cpu(&Start {
             root: self.view.root(),
             gdt: area.gdt(),

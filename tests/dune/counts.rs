@@ -101,6 +101,8 @@ fn many(dune: Dune, machine: Option<&Machine>) {
         while turns.load(Relaxed) == 0 {
             std::thread::yield_now();
         }
+        // Once before, as above.
+        harvest(dune, start, len);
         let before = dune.stats().exits();
         let found = harvest(dune, start, len);
         let exits = dune.stats().exits() - before;
