@@ -18,7 +18,8 @@ use crate::trap::{self, Handler};
 pub struct Config {
     /// Most threads in guest mode at a time.
     pub threads: u32,
-    /// A signal that nobody else uses. It is blocked in threads that are in guest mode and ends their runs.
+    /// A signal that nobody else uses (SIGSTKFLT, which Linux never sends, if nothing else is said). It is blocked in threads that are in guest mode and ends
+    /// their runs.
     pub signal: i32,
     /// Threads that are made by a thread in guest mode start there too.
     pub follow: bool,
@@ -39,7 +40,8 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             threads: 256,
-            signal: 60,
+            // Not one of the real-time signals: those are refused when too many are queued.
+            signal: libc::SIGSTKFLT,
             follow: true,
             packed: false,
             whole: false,

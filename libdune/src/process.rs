@@ -111,8 +111,12 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
         at.write(process);
         &*at
     };
+    if let Err(e) = process.prepare() {
+        // SAFETY: nobody else knows of it, no vCPU of it exists any more, and it is not used below.
+        unsafe { at.drop_in_place() };
+        return Err(e);
+    }
     core::mem::forget(memory);
-    process.prepare()?;
     crate::signal::shim::KICK.store(config.signal, Relaxed);
     crate::signal::action::handle_kick(config.signal);
     PROCESS.store(at, Release);

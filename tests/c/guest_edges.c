@@ -91,6 +91,32 @@ static void many_threads(void)
     printf("%d threads\n", MANY);
 }
 
+static void *spins(void *started)
+{
+    int old;
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
+    __atomic_store_n((int *)started, 1, __ATOMIC_SEQ_CST);
+    for (volatile unsigned long n = 0;; n++)
+        continue;
+    return NULL;
+}
+
+/* Threads that never ask the kernel for anything are cancelled, one at a time: the others go on. */
+static void cancelled_threads(void)
+{
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        void *result = NULL;
+        int started = 0;
+        CHECK(pthread_create(&thread, NULL, spins, &started) == 0);
+        while (!__atomic_load_n(&started, __ATOMIC_SEQ_CST))
+            sched_yield();
+        CHECK(pthread_cancel(thread) == 0 && pthread_join(thread, &result) == 0);
+        CHECK(result == PTHREAD_CANCELED);
+    }
+    puts("20 threads cancelled");
+}
+
 /* What is executed inherits what this program blocks, and no more. */
 static void execute(void)
 {
@@ -108,6 +134,8 @@ int main(int argc, char **argv)
         stack_that_cannot_grow();
     else if (strcmp(what, "files") == 0)
         child_with_shared_descriptors();
+    else if (strcmp(what, "cancel") == 0)
+        cancelled_threads();
     else if (strcmp(what, "threads") == 0)
         many_threads();
     else

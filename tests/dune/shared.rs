@@ -8,7 +8,7 @@ fn kernel_blocks_kick() -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").expect("/proc");
     let line = status.lines().find(|l| l.starts_with("SigBlk:"));
     let set = line.and_then(|l| u64::from_str_radix(l[7..].trim(), 16).ok());
-    set.expect("a set") >> 59 & 1 != 0
+    set.expect("a set") >> (libc::SIGSTKFLT - 1) & 1 != 0
 }
 
 fn main() {

@@ -65,6 +65,7 @@ fn edges_look_as_they_do_natively() {
     // The end of the stack, which the program handles; a child that shares descriptors.
     same(&library, &Run::new(&program).arg("stack"), false);
     same(&library, &Run::new(&program).arg("files"), true);
+    same(&library, &Run::new(&program).arg("cancel"), true);
     // What a program that is executed inherits.
     same(&library, &Run::new(&program), false);
     // More threads than guest mode has room for: the program has them natively.

@@ -80,13 +80,13 @@ pub fn current() -> Option<&'static Record> {
 }
 
 impl Record {
-    /// Ends the owner's run.
-    pub fn kick(&self) {
+    /// Ends the owner's run; whether the signal for that was sent. A real-time signal may be refused while too many are queued.
+    pub fn kick(&self) -> bool {
         let owner = self.owner.load(Acquire);
         let signal = self.process.config.signal;
         let args = [self.process.id as u64, owner as u64, signal as u64, 0, 0, 0];
         // SAFETY: a signal that is blocked everywhere but in the guest, where it is only an exit. If the thread has ended there is no such thread.
-        unsafe { sys::call(libc::SYS_tgkill as u64, args) };
+        unsafe { sys::call(libc::SYS_tgkill as u64, args) != -i64::from(libc::EAGAIN) }
     }
 
     /// Begins a flush for all vCPUs: those that are not running flush before they run again. Returns what [`Record::flush_others`] waits for.
@@ -103,8 +103,10 @@ impl Record {
     /// Has the other vCPUs flush and waits until none runs with translations from before `epoch`.
     fn flush_others(&self, epoch: u64) {
         let old = |r: &Record| r.inside.load(SeqCst) && r.flushed.load(SeqCst) < epoch;
-        for other in self.process.records().filter(|r| old(r)) {
-            other.kick();
+        for other in self.process.records() {
+            while old(other) && !other.kick() {
+                sys::give_way();
+            }
         }
         for other in self.process.records() {
             while old(other) {
