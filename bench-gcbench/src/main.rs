@@ -15,6 +15,7 @@ mod redis;
 mod report;
 mod schedule;
 mod session;
+mod speed;
 mod summary;
 mod workload;
 
@@ -54,6 +55,8 @@ enum Task {
     Micro(micro::MicroArgs),
     /// Run GCBench, list, hashmap and xml with each way to learn of writes, natively and in guest mode.
     Collectors(collectors::CollectorsArgs),
+    /// Measure how fast programs compute in guest mode, in turns with native runs.
+    Speed(speed::SpeedArgs),
     /// List the workloads.
     List {
         /// Those of `run --pauses`.
@@ -146,6 +149,9 @@ fn main() -> ExitCode {
             collectors::run(&args, target_dir().join("bench-c"), library)
                 .map(|()| ExitCode::SUCCESS)
         }),
+        Task::Speed(args) => {
+            speed::run(&args, &target_dir().join("bench-c")).map(|()| ExitCode::SUCCESS)
+        }
         Task::List { pauses } => {
             list(pauses);
             Ok(ExitCode::SUCCESS)

@@ -67,6 +67,10 @@ impl Dune {
                 "a signal from 1 to 64 and room for a thread",
             ));
         }
+        // Also for a handler on the run loop's stack, which has no room for what follows.
+        if process::get().is_some() {
+            return Err(Error::Entered);
+        }
         let process = process::make(config)?;
         Thread::enter(process)?;
         Ok(Dune(process))

@@ -38,6 +38,8 @@ pub struct Process {
     pub tables: Lock<Tables>,
     pub view: View,
     idt: Mapping,
+    /// Descriptor of the list of mappings.
+    list: i32,
     threads: [AtomicPtr<Record>; MAX_THREADS],
     thread_count: AtomicU32,
     /// vCPUs that were asked for.
@@ -92,6 +94,7 @@ unsafe extern "C" {
 ///
 /// # Errors
 /// There is one already, or the machine, the kernel or memory does not allow it.
+#[inline(never)]
 pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
     let _making = MAKING.lock();
     if get().is_some() {
@@ -102,10 +105,10 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
     }
     trap::STATE_SIZE.store((xsave::size() as u64).next_multiple_of(64), Relaxed);
     trap::STATE_MASK.store(xsave::enabled(), Relaxed);
-    maps::find(0)?;
     let memory = Mapping::new((size_of::<Process>() as u64).next_multiple_of(4096))?;
     let at = memory.start() as *mut Process;
-    let process = Process::new(config)?;
+    let list = maps::open()?;
+    let process = Process::new(config, list).inspect_err(|_| maps::close())?;
     // SAFETY: fresh memory of this size, page aligned.
     let process = unsafe {
         at.write(process);
@@ -114,6 +117,7 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
     if let Err(e) = process.prepare() {
         // SAFETY: nobody else knows of it, no vCPU of it exists any more, and it is not used below.
         unsafe { at.drop_in_place() };
+        maps::close();
         return Err(e);
     }
     core::mem::forget(memory);
@@ -127,7 +131,7 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
 }
 
 impl Process {
-    fn new(config: crate::Config) -> Result<Process, Error> {
+    fn new(config: crate::Config, list: i32) -> Result<Process, Error> {
         let engine = AnyEngine::open(config.engine)?;
         let limits = config.trouble.limits(engine.limits());
         let layout = if config.packed {
@@ -146,6 +150,7 @@ impl Process {
             engine,
             tables: Lock::new(tables),
             idt: Mapping::new(size_of::<Idt>() as u64)?,
+            list,
             threads: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_THREADS],
             thread_count: AtomicU32::new(0),
             cpus: AtomicU32::new(0),
@@ -329,12 +334,14 @@ impl Process {
 
     /// Descriptors of the machine's: the first and the last number.
     pub fn descriptors(&self) -> (i32, i32) {
-        self.engine.descriptors()
+        let (first, last) = self.engine.descriptors();
+        (first.min(self.list), last.max(self.list))
     }
 
     /// In a forked child: closes what it has of its parent's machine.
     pub fn close_in_child(&self) {
         self.engine.close();
+        maps::close();
     }
 
     /// A vCPU with its memory.

@@ -1,9 +1,11 @@
 /* What a program can see at the edges of guest mode, and must not. Prints the same natively and there. */
 #include "check.h"
+#include <immintrin.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sched.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -91,6 +93,36 @@ static void many_threads(void)
     printf("%d threads\n", MANY);
 }
 
+__attribute__((target("fsgsbase"))) static void set_gs(void *base) { _writegsbase_u64((uintptr_t)base); }
+
+static unsigned long at_gs(void)
+{
+    unsigned long word;
+    __asm__ volatile("mov %%gs:0, %0" : "=r"(word));
+    return word;
+}
+
+/* The base of GS, set by an instruction that the kernel does not see: a child has it, and the program keeps it when it leaves guest mode. */
+static void bases(void)
+{
+    static unsigned long there[2] = {42, 43};
+    int status = 0;
+    if (!(getauxval(AT_HWCAP2) & 2)) {
+        puts("no such instruction");
+        return;
+    }
+    set_gs(there);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit((int)at_gs());
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    printf("%lu, in the child %d\n", at_gs(), WEXITSTATUS(status));
+    /* Asks for nothing, and ends guest mode. */
+    char table[8];
+    CHECK(syscall(SYS_modify_ldt, 0, table, sizeof table) >= 0);
+    printf("%lu\n", at_gs());
+}
+
 static void *spins(void *started)
 {
     int old;
@@ -134,6 +166,8 @@ int main(int argc, char **argv)
         stack_that_cannot_grow();
     else if (strcmp(what, "files") == 0)
         child_with_shared_descriptors();
+    else if (strcmp(what, "bases") == 0)
+        bases();
     else if (strcmp(what, "cancel") == 0)
         cancelled_threads();
     else if (strcmp(what, "threads") == 0)

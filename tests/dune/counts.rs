@@ -5,8 +5,6 @@ use dunegc_tests::pages;
 use libdune::arch::pte::Rights;
 use libdune::trap::{self, Trap, Verdict};
 use libdune::{Config, Dune};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 
 const N: usize = 1000;
@@ -29,27 +27,18 @@ fn harvest(dune: Dune, start: usize, len: usize) -> usize {
 }
 
 /// The processor's exits from all guests so far, without those for interrupts, by KVM's own count.
-struct Machine([File; 2]);
+struct Machine;
 
 impl Machine {
-    fn open() -> Machine {
-        let file = |name| {
-            let path = format!("/sys/kernel/debug/kvm/{name}");
-            File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
-        };
-        Machine(["exits", "irq_exits"].map(file))
-    }
-
     fn exits(&self) -> i64 {
-        let read = |file: &File| -> i64 {
-            let mut text = [0; 32];
-            let len = file.read_at(&mut text, 0).expect("a count");
-            let text = std::str::from_utf8(&text[..len]).expect("digits");
+        let read = |name| -> i64 {
+            let path = format!("/sys/kernel/debug/kvm/{name}");
+            let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
             text.trim().parse().expect("a number")
         };
         // Interrupts first: one in between counts as an exit of ours, not the other way round.
-        let interrupts = read(&self.0[1]);
-        read(&self.0[0]) - interrupts
+        let interrupts = read("irq_exits");
+        read("exits") - interrupts
     }
 
     /// Exits during `f`, without what looking takes: the least of several times.
@@ -148,7 +137,7 @@ fn many(dune: Dune, machine: Option<&Machine>) {
 }
 
 fn main() {
-    let machine = std::env::args().nth(1).map(|_| Machine::open());
+    let machine = std::env::args().nth(1).map(|_| Machine);
     let memory = pages(N);
     let (start, len) = (memory.as_ptr() as usize, memory.len());
     let dune = Dune::enter(Config::default()).unwrap_or_else(|e| panic!("{e}"));

@@ -66,6 +66,8 @@ fn edges_look_as_they_do_natively() {
     same(&library, &Run::new(&program).arg("stack"), false);
     same(&library, &Run::new(&program).arg("files"), true);
     same(&library, &Run::new(&program).arg("cancel"), true);
+    // Bases that the kernel did not set.
+    same(&library, &Run::new(&program).arg("bases"), false);
     // What a program that is executed inherits.
     same(&library, &Run::new(&program), false);
     // More threads than guest mode has room for: the program has them natively.

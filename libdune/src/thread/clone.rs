@@ -33,6 +33,7 @@ struct CloneArgs {
 const VM: u64 = libc::CLONE_VM as u64;
 const VFORK: u64 = libc::CLONE_VFORK as u64;
 const THREAD: u64 = libc::CLONE_THREAD as u64;
+const SETTLS: u64 = libc::CLONE_SETTLS as u64;
 const FILES: u64 = libc::CLONE_FILES as u64;
 
 impl Thread {
@@ -97,6 +98,7 @@ impl Thread {
             self.die(e);
         }
         let flags = request.flags;
+        self.keep_bases();
         let stack_at = |request: &mut CloneArgs, args: &mut [u64; 6], stack: u64, size: u64| {
             if number == libc::SYS_clone3 {
                 (request.stack, request.stack_size) = (stack, size);
@@ -122,9 +124,11 @@ impl Thread {
                 }
                 self.leave(child);
             }
+            self.bases = None;
             self.unblock();
             return result;
         }
+        let bases = self.bases.take();
         let new = match Thread::find(self.process, NOBODY) {
             Ok(new) => new,
             // A program that knows nothing of vCPUs gets its thread, natively.
@@ -146,6 +150,8 @@ impl Thread {
             AltStack::NONE
         };
         new.restartable = 0;
+        // With a base of its own, the kernel has set that.
+        new.bases = bases.filter(|_| flags & SETTLS == 0);
         let record = new.record;
         let start = if flags & THREAD != 0 {
             start_thread
@@ -196,6 +202,7 @@ unsafe extern "C" fn start_thread(thread: *mut c_void) -> ! {
     let thread = unsafe { &mut *thread.cast::<Thread>() };
     thread.record.owner.store(sys::thread_id(), Release);
     let registers = thread.native;
+    thread.take_bases();
     let entered = thread.process.config.follow
         && thread.adopt().is_ok()
         && thread.cpu.set_state(&thread.state).is_ok();

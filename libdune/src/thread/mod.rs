@@ -65,6 +65,8 @@ pub struct Thread {
     soon: Option<u64>,
     /// The area for restartable sequences that was registered; zero: none.
     restartable: u64,
+    /// Bases of FS and GS that the thread goes on with natively, where they are not the kernel's for it: instructions may have changed them in the guest.
+    bases: Option<(u64, u64)>,
     /// What a thread goes on with natively.
     native: Registers,
     /// The same as a signal frame.
@@ -176,6 +178,7 @@ impl Thread {
                 away: false,
                 soon: None,
                 restartable: 0,
+                bases: None,
                 native: Registers::default(),
                 frame: Context::new(&Registers::default(), 0, AltStack::NONE, 0),
                 state: State::INITIAL,
@@ -223,6 +226,24 @@ impl Thread {
         Ok(())
     }
 
+    /// The bases of the vCPU are those to go on with.
+    fn keep_bases(&mut self) {
+        self.bases = self.cpu.bases().ok();
+    }
+
+    /// Has the calling thread go on with these bases. Its thread-local data is another thread's, or nobody's, from here on.
+    fn take_bases(&mut self) {
+        const SET_GS: u64 = 0x1001;
+        const SET_FS: u64 = 0x1002;
+        let Some((fs, gs)) = self.bases.take() else {
+            return;
+        };
+        for (what, base) in [(SET_FS, fs), (SET_GS, gs)] {
+            // SAFETY: the program has set these, and the library uses no thread-local data behind this.
+            unsafe { sys::call(libc::SYS_arch_prctl as u64, [what, base, 0, 0, 0, 0]) };
+        }
+    }
+
     /// Takes over blocked signals and the alternate stack.
     fn adopt_signals(&mut self) -> Result<(), Error> {
         self.alt = Thread::native_alt(self.process.config.whole.then_some(&AltStack::NONE))?;
@@ -252,6 +273,7 @@ impl Thread {
         }
         tls::set(core::ptr::null());
         rseq::resume(core::mem::take(&mut self.restartable));
+        self.take_bases();
         if !self.process.config.whole {
             self.alt = Thread::native_alt(None).unwrap_or(AltStack::NONE);
         }

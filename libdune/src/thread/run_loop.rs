@@ -214,6 +214,7 @@ impl Thread {
         if let Err(e) = self.cpu.state(&mut self.state) {
             self.die(e);
         }
+        self.keep_bases();
         self.leave(registers)
     }
 
@@ -244,6 +245,7 @@ impl Thread {
             r15: t.r15,
             ..Registers::default()
         };
+        self.keep_bases();
         self.leave(at(registers, t.frame));
     }
 
