@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use bench_gcbench::boxed::gcbench_once;
 use clap::Args;
+use libdune::{Config, Dune};
 
 use crate::compile::{self, Build, binary_path};
 use crate::model::{Peer, Program, Variant};
@@ -35,7 +37,7 @@ struct Times {
 pub fn run(args: &SpeedArgs, scratch: &Path) -> Result<()> {
     let beside = std::env::current_exe()?.with_file_name("libdune.so");
     let libdune = args.libdune.clone().unwrap_or(beside);
-    let programs = [Program::Gcbench, Program::Hashmap];
+    let programs = [Program::Gcbench];
     let built = compile::all(scratch, &programs, &[Peer::Glibc], None, &[Build::Plain])?;
     built.left_out.iter().for_each(|line| eprintln!("{line}"));
     let numbers = scratch.join("numbers");
@@ -46,7 +48,6 @@ pub fn run(args: &SpeedArgs, scratch: &Path) -> Result<()> {
         |program| binary_path(scratch, program, Variant::Malloc, Peer::Glibc, Build::Plain);
     let runs = [
         ("gcbench, malloc", malloc(Program::Gcbench), vec![]),
-        ("hashmap, malloc", malloc(Program::Hashmap), vec![]),
         ("xz -T1 -3 of 8 MB", "xz".into(), vec!["-T1", "-3", "-c"]),
     ];
     println!(
@@ -82,6 +83,70 @@ pub fn run(args: &SpeedArgs, scratch: &Path) -> Result<()> {
             median(&|p| p.1.wall),
         );
     }
+    Ok(())
+}
+
+/// GCBench with malloc again and again in one process, once natively and once inside in turns: all of its memory is known and present, so that a round has hardly an
+/// exit.
+fn in_one_process(pairs: usize) -> Result<()> {
+    // SAFETY: this program has one thread.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let done = rounds(pairs);
+        if let Err(e) = &done {
+            println!("in one process: {e:#}");
+        }
+        let _ = std::io::stdout().flush();
+        // SAFETY: ends the child, which is in guest mode for good.
+        unsafe { libc::_exit(done.is_err().into()) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for our own child.
+    unsafe { libc::waitpid(child, &mut status, 0) };
+    if status != 0 {
+        bail!("in one process: wait status {status:#x}");
+    }
+    Ok(())
+}
+
+fn rounds(pairs: usize) -> Result<()> {
+    // SAFETY: malloc keeps what is freed, so that memory that was used once stays.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+    }
+    let error = |e| anyhow::anyhow!("{e}");
+    let dune = Dune::enter(Config::default()).map_err(error)?;
+    let checksum = gcbench_once();
+    let mut all = Vec::new();
+    let mut exits = 0;
+    for _ in 0..pairs.max(1) {
+        let before = dune.stats().exits();
+        let start = Instant::now();
+        let same = gcbench_once() == checksum;
+        let inside = start.elapsed().as_secs_f64();
+        exits = dune.stats().exits() - before;
+        dune.leave_thread().map_err(error)?;
+        let start = Instant::now();
+        let same = gcbench_once() == checksum && same;
+        let native = start.elapsed().as_secs_f64();
+        dune.enter_thread().map_err(error)?;
+        if !same {
+            bail!("the checksums differ");
+        }
+        all.push((native, inside));
+    }
+    let median = |figure: &dyn Fn(&(f64, f64)) -> f64| {
+        let mut all: Vec<f64> = all.iter().map(figure).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    println!(
+        "GCBench with malloc in one process, native and inside in turns: {:.3} and {:.3} s, native / guest mode {:.3}, {exits} exits a round\n",
+        median(&|p| p.0),
+        median(&|p| p.1),
+        median(&|p| p.0 / p.1),
+    );
     Ok(())
 }
 
