@@ -50,6 +50,7 @@ pub fn run(args: &SpeedArgs, scratch: &Path) -> Result<()> {
         ("gcbench, malloc", malloc(Program::Gcbench), vec![]),
         ("xz -T1 -3 of 8 MB", "xz".into(), vec!["-T1", "-3", "-c"]),
     ];
+    in_one_process(args.pairs)?;
     println!(
         "| program | own code, s: native | guest mode | native / guest mode | kernel, s | | whole, s | |"
     );

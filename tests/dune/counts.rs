@@ -43,7 +43,7 @@ impl Machine {
 
     /// Exits during `f`, without what looking takes: the least of several times.
     fn during(&self, mut f: impl FnMut()) -> i64 {
-        let mut once = |f: &mut dyn FnMut()| {
+        let once = |f: &mut dyn FnMut()| {
             let before = self.exits();
             f();
             self.exits() - before
