@@ -115,6 +115,12 @@ fn reference_programs_in_qemu(
             return None;
         }
     };
+    // An emulator that got no processor for half a minute: the kernel in it says that time went by.
+    let late = |line: &str| {
+        line.starts_with('[') && ["rcu: ", "watchdog: "].iter().any(|w| line.contains(w))
+    };
+    let text = text.lines().filter(|line| !late(line));
+    let text = text.fold(String::new(), |text, line| text + line + "\n");
     let expected = PROGRAMS.iter().map(|(_, expected)| *expected);
     let names = names.iter().map(String::as_str);
     for (name, expected) in names.zip(expected).chain([("shared", SHARED)]) {
