@@ -164,15 +164,9 @@ fn guest_mode_on_a_debian_kernel_with_nested_paging() {
     ] {
         println!("{what}: {} exits", exits(what));
     }
-    // The programs' own counts, above, are exact. These include what interrupts lead to while somebody looks: a few, not one in ten thousand.
-    let few = -4..=4;
-    for what in [
-        "65536 first writes",
-        "harvest of 65536 pages, all written",
-        "65536 faults handled",
-    ] {
-        assert!(few.contains(&exits(what)), "{what}: {text}");
-    }
+    assert!(exits("65536 first writes") <= 0, "{text}");
+    assert!(exits("65536 faults handled") <= 0, "{text}");
+    assert!(exits("harvest of 65536 pages, all written") <= 1, "{text}");
     assert!(exits("1000 system calls") >= 1000, "{text}");
 }
 
