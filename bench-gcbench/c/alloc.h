@@ -34,6 +34,8 @@ extern __attribute__((weak)) void GC_allow_register_threads(void);
 extern __attribute__((weak)) int GC_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 extern __attribute__((weak)) int GC_pthread_join(pthread_t, void **);
 extern __attribute__((weak)) size_t GC_get_gc_no(void);
+extern __attribute__((weak)) size_t GC_get_heap_size(void);
+extern __attribute__((weak)) size_t GC_get_total_bytes(void);
 /* The event is an enum in gc.h; see bench.h for the values used. */
 extern __attribute__((weak)) void GC_set_on_collection_event(void (*)(int));
 

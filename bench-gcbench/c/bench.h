@@ -122,6 +122,8 @@ static inline void bench_report(const char *program, uint64_t checksum) {
 #if defined(COLLECTED) || defined(GC_FREEING)
     if (GC_set_on_collection_event) printf("\"pause_max_ms\":%.3f,", bench_pause_max_ns / 1e6);
     else printf("\"pause_max_ms\":null,");
+    if (GC_get_heap_size) printf("\"heap_bytes\":%zu,", GC_get_heap_size());
+    if (GC_get_total_bytes) printf("\"allocated_bytes\":%zu,", GC_get_total_bytes());
     if (GC_get_gc_no) printf("\"collections\":%zu}\n", GC_get_gc_no());
     else printf("\"collections\":null}\n");
 #else

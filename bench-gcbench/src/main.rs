@@ -1,6 +1,7 @@
 //! GCBench and friends: peers side by side, in one interleaved run.
 
 mod bars;
+mod collectors;
 mod compile;
 mod histogram;
 mod languages;
@@ -14,6 +15,7 @@ mod redis;
 mod report;
 mod schedule;
 mod session;
+mod speed;
 mod summary;
 mod workload;
 
@@ -51,6 +53,10 @@ enum Task {
     Languages(languages::LanguagesArgs),
     /// Measure single operations, natively and in guest mode: system calls, faults, traps, protection, learning of writes.
     Micro(micro::MicroArgs),
+    /// Run GCBench, list, hashmap and xml with each way to learn of writes, natively and in guest mode.
+    Collectors(collectors::CollectorsArgs),
+    /// Measure how fast programs compute in guest mode, in turns with native runs.
+    Speed(speed::SpeedArgs),
     /// List the workloads.
     List {
         /// Those of `run --pauses`.
@@ -139,6 +145,13 @@ fn main() -> ExitCode {
         Task::Run(args) => run(args),
         Task::Languages(args) => languages::run(&args, &target_dir()),
         Task::Micro(args) => micro::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Collectors(args) => find_dunegc(None).and_then(|library| {
+            collectors::run(&args, target_dir().join("bench-c"), library)
+                .map(|()| ExitCode::SUCCESS)
+        }),
+        Task::Speed(args) => {
+            speed::run(&args, &target_dir().join("bench-c")).map(|()| ExitCode::SUCCESS)
+        }
         Task::List { pauses } => {
             list(pauses);
             Ok(ExitCode::SUCCESS)

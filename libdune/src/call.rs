@@ -17,7 +17,7 @@ pub enum Call {
     Leave = 1,
     /// RDI: a [`Trap`] that the program does not handle.
     Forward = 2,
-    /// Flush the other vCPUs and wait until they have reached the epoch RDI.
+    /// Flush the other vCPUs and wait until they have reached the epoch RDI; RSI 1: flush this one, too.
     FlushOthers = 3,
     /// Fill the tables for the addresses RDI to RSI.
     Map = 4,
@@ -93,9 +93,11 @@ pub fn gate(vector: u8, open: bool) -> i64 {
     call(Call::Gate, vector.into(), open.into())
 }
 
-/// Has all other vCPUs flush, and waits until they have reached `epoch`.
-pub fn flush_others(epoch: u64) {
-    call(Call::FlushOthers, epoch, 0);
+/// Has all other vCPUs flush, and waits until they have reached `epoch`. Whether this one has flushed, too: where that is an exit, it is the same one.
+pub fn flush_others(epoch: u64) -> bool {
+    let own = !SOFTWARE_INTERRUPTS.load(Relaxed);
+    call(Call::FlushOthers, epoch, own.into());
+    own
 }
 
 /// Flushes this vCPU, without an exit where INT reaches the gates of the guest.

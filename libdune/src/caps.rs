@@ -38,11 +38,23 @@ impl Caps {
     /// # Errors
     /// Why it cannot be used.
     pub fn probe(choice: Choice) -> Result<Caps, Error> {
-        let (engine, limits) = {
-            let machine = AnyEngine::open(choice)?;
-            (machine.name(), machine.limits())
+        let config = Config {
+            engine: choice,
+            ..Config::default()
         };
-        let report = in_child(choice, LIMIT)?;
+        Caps::probe_within(config, LIMIT)
+    }
+
+    /// The same with all of a configuration, and milliseconds that it may take.
+    ///
+    /// # Errors
+    /// Why guest mode cannot be used.
+    pub fn probe_within(config: Config, limit: u64) -> Result<Caps, Error> {
+        let (engine, limits) = {
+            let machine = AnyEngine::open(config.engine)?;
+            (machine.name(), config.trouble.limits(machine.limits()))
+        };
+        let report = in_child(config, limit)?;
         match report {
             [1, _, software_interrupts, speed, system_call] => Ok(Caps {
                 engine,
@@ -91,11 +103,10 @@ fn decode(code: u64, detail: u64) -> Error {
     }
 }
 
-fn test(engine: Choice) -> Result<[u64; 3], Error> {
+fn test(config: Config) -> Result<[u64; 3], Error> {
     let dune = Dune::enter(Config {
         threads: 1,
-        engine,
-        ..Config::default()
+        ..config
     })?;
     let mut guest = Guest::new(dune)?;
     let speed = self_test::check(&mut guest)?;
@@ -105,7 +116,7 @@ fn test(engine: Choice) -> Result<[u64; 3], Error> {
 }
 
 /// Runs the test in a child and waits for its report.
-fn in_child(engine: Choice, limit: u64) -> Result<Report, Error> {
+fn in_child(config: Config, limit: u64) -> Result<Report, Error> {
     let mut ends = [0i32; 2];
     let args = [(&raw mut ends) as u64, libc::O_CLOEXEC as u64, 0, 0, 0, 0];
     // SAFETY: writes two descriptors.
@@ -114,7 +125,7 @@ fn in_child(engine: Choice, limit: u64) -> Result<Report, Error> {
     // SAFETY: like fork, without a signal at the child's end. The child uses no libc function.
     let child = unsafe { sys::check("clone", libc::SYS_clone, [0; 6]) };
     if child == Ok(0) {
-        let report = match test(engine) {
+        let report = match test(config) {
             Ok([a, b, c]) => [1, 0, a, b, c],
             Err(e) => {
                 let (code, detail) = encode(e);

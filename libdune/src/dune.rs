@@ -18,7 +18,8 @@ use crate::trap::{self, Handler};
 pub struct Config {
     /// Most threads in guest mode at a time.
     pub threads: u32,
-    /// A signal that nobody else uses. It is blocked in threads that are in guest mode and ends their runs.
+    /// A signal that nobody else uses (SIGSTKFLT, which Linux never sends, if nothing else is said). It is blocked in threads that are in guest mode and ends
+    /// their runs.
     pub signal: i32,
     /// Threads that are made by a thread in guest mode start there too.
     pub follow: bool,
@@ -39,7 +40,8 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             threads: 256,
-            signal: 60,
+            // Not one of the real-time signals: those are refused when too many are queued.
+            signal: libc::SIGSTKFLT,
             follow: true,
             packed: false,
             whole: false,
@@ -65,6 +67,10 @@ impl Dune {
                 "a signal from 1 to 64 and room for a thread",
             ));
         }
+        // Also for a handler on the run loop's stack, which has no room for what follows.
+        if process::get().is_some() {
+            return Err(Error::Entered);
+        }
         let process = process::make(config)?;
         Thread::enter(process)?;
         Ok(Dune(process))
@@ -84,6 +90,14 @@ impl Dune {
     /// Why guest mode cannot be had through it.
     pub fn probe_engine(engine: Choice) -> Result<Caps, Error> {
         Caps::probe(engine)
+    }
+
+    /// The same for one configuration, given up after so many milliseconds.
+    ///
+    /// # Errors
+    /// Why guest mode cannot be had with it.
+    pub fn probe_within(config: Config, milliseconds: u64) -> Result<Caps, Error> {
+        Caps::probe_within(config, milliseconds)
     }
 
     /// The name of the engine that runs the guest: `kvm` or `kmod`.
@@ -207,10 +221,9 @@ impl Dune {
             return Ok(());
         }
         let epoch = own.raise_epoch();
-        if own.others_inside() {
-            call::flush_others(epoch);
+        if !own.others_inside() || !call::flush_others(epoch) {
+            call::flush_own(&flush);
         }
-        call::flush_own(&flush);
         Ok(())
     }
 

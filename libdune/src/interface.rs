@@ -150,10 +150,9 @@ extern "C" fn harvest(
         });
         if !flush.is_empty() {
             let epoch = record.raise_epoch();
-            if record.others_inside() {
-                call::flush_others(epoch);
+            if !record.others_inside() || !call::flush_others(epoch) {
+                call::flush_own(&flush);
             }
-            call::flush_own(&flush);
         }
     }
     let mut run = Range { start: 0, end: 0 };

@@ -8,6 +8,7 @@ use crate::arch::pte::Rights;
 use crate::error::Error;
 use crate::sys::{self, Descriptor};
 use core::mem::size_of;
+use core::sync::atomic::{AtomicI32, Ordering::*};
 
 /// One mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,19 +47,47 @@ const PROCMAP_QUERY: u64 = 3 << 30 | (size_of::<Query>() as u64) << 16 | 0x66 <<
 /// The mapping at the address or the next above it.
 const COVERING_OR_NEXT: u64 = 0x10;
 
-/// The mapping that holds `address`, or the next one above it.
+/// The list, open as long as the process is in guest mode; -1: not open. A number of the program's own would be free in between, for another thread to use.
+static LIST: AtomicI32 = AtomicI32::new(-1);
+
+/// Opens the list of this process for good, at a high number. Returns that.
 ///
 /// # Errors
 /// /proc is not there.
+pub fn open() -> Result<i32, Error> {
+    let file = Descriptor::open_read("/proc/self/maps", c"/proc/self/maps")?.high();
+    let number = file.number();
+    core::mem::forget(file);
+    // What there was is the list of the process that this one was forked from, which has closed it here.
+    LIST.store(number, SeqCst);
+    Ok(number)
+}
+
+/// In a forked child: its list is another one.
+pub fn close() {
+    let number = LIST.swap(-1, SeqCst);
+    if number >= 0 {
+        // SAFETY: the child's copy of our own descriptor.
+        unsafe { sys::call(libc::SYS_close as u64, [number as u64, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// The mapping that holds `address`, or the next one above it.
+///
+/// # Errors
+/// The list is not open, or not there any more.
 pub fn find(address: u64) -> Result<Option<Area>, Error> {
-    let file = Descriptor::open_read("/proc/self/maps", c"/proc/self/maps")?;
-    match query(&file, address) {
-        Err(Error::System(_, libc::ENOTTY | libc::EINVAL)) => read(&file, address),
+    find_in(LIST.load(SeqCst), address)
+}
+
+fn find_in(list: i32, address: u64) -> Result<Option<Area>, Error> {
+    match query(list, address) {
+        Err(Error::System(_, libc::ENOTTY | libc::EINVAL)) => read(list, address),
         other => other,
     }
 }
 
-fn query(file: &Descriptor, address: u64) -> Result<Option<Area>, Error> {
+fn query(list: i32, address: u64) -> Result<Option<Area>, Error> {
     let mut name = [0u8; 32];
     let mut query = Query {
         size: size_of::<Query>() as u64,
@@ -71,11 +100,9 @@ fn query(file: &Descriptor, address: u64) -> Result<Option<Area>, Error> {
     let ask = |query: &mut Query| {
         // SAFETY: the kernel fills the structure and the name that it refers to.
         unsafe {
-            file.ioctl(
-                "PROCMAP_QUERY",
-                PROCMAP_QUERY,
-                core::ptr::from_mut(query) as u64,
-            )
+            let at = core::ptr::from_mut(query) as u64;
+            let args = [list as u64, PROCMAP_QUERY, at, 0, 0, 0];
+            sys::check("PROCMAP_QUERY", libc::SYS_ioctl, args)
         }
     };
     let mut answer = ask(&mut query);
@@ -99,20 +126,23 @@ fn query(file: &Descriptor, address: u64) -> Result<Option<Area>, Error> {
 }
 
 /// The same from the text, for older kernels.
-fn read(file: &Descriptor, address: u64) -> Result<Option<Area>, Error> {
+fn read(list: i32, address: u64) -> Result<Option<Area>, Error> {
     let mut lines = Lines::new();
     let mut buffer = [0u8; 1024];
+    let mut offset = 0;
     loop {
         let args = [
-            file.number() as u64,
+            list as u64,
             buffer.as_mut_ptr() as u64,
             buffer.len() as u64,
-            0,
+            offset,
             0,
             0,
         ];
         // SAFETY: the buffer is as long as it says.
-        let len = unsafe { sys::check("read of /proc/self/maps", libc::SYS_read, args) }? as usize;
+        let len = unsafe { sys::check("read of /proc/self/maps", libc::SYS_pread64, args) }?;
+        offset += len;
+        let len = len as usize;
         if len == 0 {
             return Ok(None);
         }
@@ -180,17 +210,16 @@ mod tests {
     fn both_ways_give_the_same() {
         let here = 0u8;
         let code = both_ways_give_the_same as *const () as u64;
-        let file = Descriptor::open_read("maps", c"/proc/self/maps").expect("/proc");
+        let list = open().expect("/proc");
         for address in [0, &raw const here as u64, code, 1 << 40, u64::MAX >> 1] {
-            let file2 = Descriptor::open_read("maps", c"/proc/self/maps").expect("/proc");
-            let text = read(&file2, address).expect("text");
+            let text = read(list, address).expect("text");
             // Kernels before 6.11 know only the text.
-            match query(&file, address) {
+            match query(list, address) {
                 Err(Error::System(_, libc::ENOTTY)) => {}
                 answer => assert_eq!(answer, Ok(text), "{address:x}"),
             }
         }
-        let area = find(code).expect("/proc").expect("a mapping");
+        let area = find_in(list, code).expect("/proc").expect("a mapping");
         assert!(area.range.contains(code) && area.rights.execute && !area.rights.write);
     }
 

@@ -10,7 +10,7 @@ use crate::engine::any::{AnyEngine, AnyEngineCpu};
 use crate::engine::mock::MockCpu;
 use crate::engine::{Cpu, Engine, Exit, Start};
 use crate::error::Error;
-use crate::gpa::{GpaMap, Layout};
+use crate::gpa::{Chunk, GpaMap, Layout};
 use crate::lock::Lock;
 use crate::maps;
 use crate::monitor::area::{self, Area};
@@ -38,8 +38,12 @@ pub struct Process {
     pub tables: Lock<Tables>,
     pub view: View,
     idt: Mapping,
+    /// Descriptor of the list of mappings.
+    list: i32,
     threads: [AtomicPtr<Record>; MAX_THREADS],
     thread_count: AtomicU32,
+    /// vCPUs that were asked for.
+    cpus: AtomicU32,
     /// Rises with each flush that concerns others.
     pub epoch: AtomicU64,
     /// No thread may be in guest mode any more.
@@ -90,6 +94,7 @@ unsafe extern "C" {
 ///
 /// # Errors
 /// There is one already, or the machine, the kernel or memory does not allow it.
+#[inline(never)]
 pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
     let _making = MAKING.lock();
     if get().is_some() {
@@ -100,17 +105,22 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
     }
     trap::STATE_SIZE.store((xsave::size() as u64).next_multiple_of(64), Relaxed);
     trap::STATE_MASK.store(xsave::enabled(), Relaxed);
-    maps::find(0)?;
     let memory = Mapping::new((size_of::<Process>() as u64).next_multiple_of(4096))?;
     let at = memory.start() as *mut Process;
-    let process = Process::new(config)?;
+    let list = maps::open()?;
+    let process = Process::new(config, list).inspect_err(|_| maps::close())?;
     // SAFETY: fresh memory of this size, page aligned.
     let process = unsafe {
         at.write(process);
         &*at
     };
+    if let Err(e) = process.prepare() {
+        // SAFETY: nobody else knows of it, no vCPU of it exists any more, and it is not used below.
+        unsafe { at.drop_in_place() };
+        maps::close();
+        return Err(e);
+    }
     core::mem::forget(memory);
-    process.prepare()?;
     crate::signal::shim::KICK.store(config.signal, Relaxed);
     crate::signal::action::handle_kick(config.signal);
     PROCESS.store(at, Release);
@@ -121,24 +131,29 @@ pub fn make(config: crate::Config) -> Result<&'static Process, Error> {
 }
 
 impl Process {
-    fn new(config: crate::Config) -> Result<Process, Error> {
+    fn new(config: crate::Config, list: i32) -> Result<Process, Error> {
         let engine = AnyEngine::open(config.engine)?;
-        let limits = engine.limits();
+        let limits = config.trouble.limits(engine.limits());
         let layout = if config.packed {
             Layout::Packed
         } else {
             Layout::for_width(limits.address_bits)
         };
         let gpa = GpaMap::new(layout, limits.address_bits, limits.slots);
-        let tables = Tables::new(gpa, &mut |chunk| engine.back(chunk))?;
+        let tables = Tables::new(gpa, &mut |chunk| {
+            config.trouble.slot(chunk.slot)?;
+            engine.back(chunk)
+        })?;
         Ok(Process {
             view: tables.view(),
             id: crate::sys::process_id(),
             engine,
             tables: Lock::new(tables),
             idt: Mapping::new(size_of::<Idt>() as u64)?,
+            list,
             threads: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_THREADS],
             thread_count: AtomicU32::new(0),
+            cpus: AtomicU32::new(0),
             epoch: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             counters: Counters::default(),
@@ -247,8 +262,24 @@ impl Process {
     /// # Errors
     /// No memory or no slot.
     pub fn fill(&self, range: Range, rights: Rights) -> Result<(), Error> {
-        let mut back = |chunk| self.engine.back(chunk);
-        self.tables.lock().fill(range, rights, &mut back)
+        self.fill_under_lock(&mut self.tables.lock(), range, rights)
+    }
+
+    /// The same for who holds the lock of `tables`.
+    ///
+    /// # Errors
+    /// No memory or no slot.
+    pub fn fill_under_lock(
+        &self,
+        tables: &mut Tables,
+        range: Range,
+        rights: Rights,
+    ) -> Result<(), Error> {
+        let mut back = |chunk: Chunk| {
+            self.config.trouble.slot(chunk.slot)?;
+            self.engine.back(chunk)
+        };
+        tables.fill(range, rights, &mut back)
     }
 
     /// Makes everything usable that is mapped in a range.
@@ -303,12 +334,14 @@ impl Process {
 
     /// Descriptors of the machine's: the first and the last number.
     pub fn descriptors(&self) -> (i32, i32) {
-        self.engine.descriptors()
+        let (first, last) = self.engine.descriptors();
+        (first.min(self.list), last.max(self.list))
     }
 
     /// In a forked child: closes what it has of its parent's machine.
     pub fn close_in_child(&self) {
         self.engine.close();
+        maps::close();
     }
 
     /// A vCPU with its memory.
@@ -318,6 +351,7 @@ impl Process {
             self.fill(range, Rights::RW)?;
             self.view.pin(range);
         }
+        self.config.trouble.cpu(self.cpus.fetch_add(1, Relaxed))?;
         let cpu = self.engine.cpu(&Start {
             root: self.view.root(),
             gdt: area.gdt(),

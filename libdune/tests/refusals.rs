@@ -236,3 +236,131 @@ fn killed_inside() {
     });
     assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL);
 }
+
+/// One thread that computes in the guest is sent a signal that nobody handles: the process ends by it, as natively.
+#[test]
+fn a_thread_killed_inside() {
+    if libdune::engine::any::AnyEngine::open(Choice::Any).is_err() {
+        return;
+    }
+    for whole in [false, true] {
+        for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGUSR2, libc::SIGSEGV] {
+            let status = in_child(|| {
+                let config = Config {
+                    whole,
+                    ..Config::default()
+                };
+                Dune::enter(config).expect("the process enters");
+                let thread = std::sync::Arc::new(AtomicU32::new(0));
+                let number = thread.clone();
+                std::thread::spawn(move || {
+                    assert!(Dune::inside());
+                    // SAFETY: no arguments.
+                    number.store(unsafe { libc::gettid() } as u32, SeqCst);
+                    loop {
+                        std::hint::spin_loop();
+                    }
+                });
+                while thread.load(SeqCst) == 0 {
+                    std::thread::yield_now();
+                }
+                // SAFETY: a signal for the other thread.
+                unsafe {
+                    libc::signal(signal, libc::SIG_DFL);
+                    libc::syscall(
+                        libc::SYS_tgkill,
+                        libc::getpid(),
+                        thread.load(SeqCst),
+                        signal,
+                    );
+                }
+                std::thread::sleep(std::time::Duration::from_secs(20));
+            });
+            let ended = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == signal;
+            assert!(ended, "whole {whole}, signal {signal}: {status:#x}");
+        }
+    }
+}
+
+/// A thread of many that is already inside cannot enter again from a handler, natively or not.
+#[test]
+fn entering_again_from_a_signal_handler() {
+    static REFUSED: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn enter(_: i32) {
+        let again = Dune::enter(Config::default()).err() == Some(Error::Entered);
+        REFUSED.fetch_add(again.into(), SeqCst);
+    }
+    for whole in [false, true] {
+        let config = Config {
+            whole,
+            ..Config::default()
+        };
+        inside_with(config, |_| {
+            // SAFETY: the handler interrupts nothing but `raise`.
+            unsafe {
+                libc::signal(libc::SIGUSR1, enter as *const () as usize);
+                libc::raise(libc::SIGUSR1);
+            }
+            assert_eq!(REFUSED.load(SeqCst), 1);
+            assert!(Dune::inside());
+        });
+    }
+}
+
+/// A process whose user may queue no signals at all: threads are still interrupted.
+#[test]
+fn without_queued_signals() {
+    if libdune::engine::any::AnyEngine::open(Choice::Any).is_err() {
+        return;
+    }
+    let status = in_child(|| {
+        let limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: reads the limit.
+        unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &limit) };
+        let dune = Dune::enter(Config::default()).expect("the process enters");
+        let memory = pages(64);
+        let (start, len) = (memory.as_ptr() as usize, memory.len());
+        dune.map(start, len).expect("inside");
+        static READY: AtomicBool = AtomicBool::new(false);
+        std::thread::spawn(move || {
+            READY.store(true, SeqCst);
+            loop {
+                // SAFETY: a byte of the mapping.
+                unsafe { (start as *mut u8).write_volatile(1) };
+            }
+        });
+        while !READY.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        for _ in 0..50 {
+            let mut dirty = dune.dirty(start, len).expect("inside");
+            dirty.by_ref().for_each(drop);
+            dune.flush(dirty.finish()).expect("inside");
+        }
+    });
+    assert_eq!(status, 0, "the child's wait status is {status:#x}");
+}
+
+/// A process that is refused again and again keeps no descriptors of the attempts.
+#[test]
+fn refusals_leave_nothing_behind() {
+    if libdune::engine::any::AnyEngine::open(Choice::Any).is_err() {
+        return;
+    }
+    let status = in_child(|| {
+        let open = || std::fs::read_dir("/proc/self/fd").expect("/proc").count();
+        let before = open();
+        for _ in 0..10 {
+            let config = Config {
+                trouble: libdune::engine::mock::Trouble::NoCpu(0),
+                ..Config::default()
+            };
+            assert!(Dune::enter(config).is_err());
+        }
+        assert_eq!(open(), before);
+    });
+    assert_eq!(status, 0, "the child's wait status is {status:#x}");
+}

@@ -113,8 +113,11 @@ fn a_forked_child_is_native_and_may_enter_itself() {
     });
 }
 
-/// More rounds find rarer losses; these take seconds on a busy machine.
-const ROUNDS: usize = 25;
+/// Rounds: `DUNE_TEST_ROUNDS`, or a few, which take seconds on a busy machine. More find rarer losses.
+fn some_rounds() -> usize {
+    let rounds = std::env::var("DUNE_TEST_ROUNDS");
+    rounds.map_or(25, |n| n.parse().expect("a number"))
+}
 
 /// Threads write to random pages while another one harvests; what was written is what was reported, over all rounds.
 fn rounds(writers: usize, rounds: usize) {
@@ -211,15 +214,15 @@ fn rounds(writers: usize, rounds: usize) {
 
 #[test]
 fn no_write_is_lost_beside_one_writer() {
-    rounds(1, ROUNDS);
+    rounds(1, some_rounds());
 }
 
 #[test]
 fn no_write_is_lost_beside_two_writers() {
-    rounds(2, ROUNDS);
+    rounds(2, some_rounds());
 }
 
 #[test]
 fn no_write_is_lost_beside_four_writers() {
-    rounds(4, ROUNDS);
+    rounds(4, some_rounds());
 }

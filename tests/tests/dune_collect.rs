@@ -42,7 +42,7 @@ fn collect_with(run: Run, dune: &Path, name: &str) {
 #[test]
 fn graphs_that_change_meanwhile() {
     // Phases that begin and end at other moments find what is lost sooner.
-    for (threads, phases) in [("1", "7"), ("4", "0")] {
+    for (threads, phases) in [("1", "7"), ("4", "0"), ("4", "7")] {
         let run = Run::new(compile("mutators")).args([threads, "3"]);
         collect(run.env("DUNEGC_ZEAL_PHASES", phases), "mutators");
     }
@@ -51,7 +51,9 @@ fn graphs_that_change_meanwhile() {
 #[test]
 fn gcbench() {
     let program = dunegc_tests::compile_benchmark("gcbench", true);
-    collect(Run::new(program), "GCBench");
+    collect(Run::new(&program), "GCBench");
+    let moved = Run::new(program).env("DUNEGC_ZEAL_PHASES", "7");
+    collect(moved, "GCBench, phases moved");
 }
 
 /// The other benchmarks, smaller than they are measured.

@@ -57,6 +57,24 @@ fn handlers_see_the_program_and_not_the_run_loop() {
 }
 
 #[test]
+fn edges_look_as_they_do_natively() {
+    let Some(library) = preload_dune() else {
+        return;
+    };
+    let program = compile_with("guest_edges", "edges", &["-pthread"]);
+    // The end of the stack, which the program handles; a child that shares descriptors.
+    same(&library, &Run::new(&program).arg("stack"), false);
+    same(&library, &Run::new(&program).arg("files"), true);
+    same(&library, &Run::new(&program).arg("cancel"), true);
+    // Bases that the kernel did not set.
+    same(&library, &Run::new(&program).arg("bases"), false);
+    // What a program that is executed inherits.
+    same(&library, &Run::new(&program), false);
+    // More threads than guest mode has room for: the program has them natively.
+    same(&library, &Run::new(&program).arg("threads"), false);
+}
+
+#[test]
 fn the_command_runs_programs_in_guest_mode() {
     let Some(library) = preload_dune() else {
         return;

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the benchmark table, from nothing.
+//! `cargo xtask demo`: the benchmark table, from nothing; `cargo xtask collectors`: that of the ways to learn of writes.
 
 use std::time::Duration;
 
@@ -28,6 +28,42 @@ pub fn run(context: &Context, args: &[String]) -> Result<()> {
     line.extend(args.iter().map(String::as_str));
     context
         .cargo(&line)
+        .limit(Duration::from_secs(60 * 60))
+        .run()
+}
+
+/// Builds, and prints both tables of collectors: natively with times, in QEMU with instructions.
+pub fn collectors(context: &Context) -> Result<()> {
+    deps::install_all(context)?;
+    context
+        .cargo(&["build", "--release", "--workspace"])
+        .run()?;
+    let native = [
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "bench-gcbench",
+        "--",
+        "collectors",
+        "--runs",
+        "5",
+    ];
+    context.cargo(&native).run()?;
+    let counted = [
+        "test",
+        "--package",
+        "dunegc-tests",
+        "--test",
+        "dune_long",
+        "collectors",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ];
+    context
+        .cargo(&counted)
+        .env("DUNEGC_LIB", context.library())
         .limit(Duration::from_secs(60 * 60))
         .run()
 }

@@ -43,7 +43,12 @@ enum Command {
         /// How long, in minutes, all modes together.
         #[arg(long, default_value_t = 10.0)]
         minutes: f64,
+        /// In guest mode, through KVM.
+        #[arg(long)]
+        kvm: bool,
     },
+    /// Measure collectors by what they know of writes: times here, instructions and exits in QEMU. Takes about half an hour.
+    Collectors,
     /// Build and install libraries, headers, pkg-config files, the command and its man pages.
     Install(install::InstallArgs),
     /// Install the Debian packages that demo and test need (as root), or print the command.
@@ -92,7 +97,8 @@ fn run() -> Result<()> {
             let steps = steps.map(String::from);
             steps::test(&context, &steps, false, false)
         }
-        Command::Torture { minutes } => steps::torture(&context, minutes),
+        Command::Torture { minutes, kvm } => steps::torture(&context, minutes, kvm),
+        Command::Collectors => demo::collectors(&context),
         Command::Install(args) => install::run(&context, args),
         Command::InstallDeps => deps::install_all(&context),
     }

@@ -213,10 +213,10 @@ pub fn test(context: &Context, only: &[String], list: bool, fail_fast: bool) -> 
 }
 
 /// `cargo xtask torture`.
-pub fn torture(context: &Context, minutes: f64) -> Result<()> {
+pub fn torture(context: &Context, minutes: f64, kvm: bool) -> Result<()> {
     build(context)?;
     let seconds = (minutes * 60.0).max(1.0);
-    run_torture(context, seconds)
+    run_torture(context, seconds, kvm)
 }
 
 fn install(context: &Context) -> Result<Outcome> {
@@ -439,12 +439,12 @@ fn in_bochs(context: &Context, filter: &str) -> Result<Outcome> {
 }
 
 fn short_torture(context: &Context) -> Result<Outcome> {
-    run_torture(context, 60.0)?;
+    run_torture(context, 60.0, false)?;
     Ok(Outcome::Passed)
 }
 
 /// Runs the torture test, its time split over the modes.
-fn run_torture(context: &Context, seconds: f64) -> Result<()> {
+fn run_torture(context: &Context, seconds: f64, kvm: bool) -> Result<()> {
     context
         .cargo(&[
             "test",
@@ -458,6 +458,7 @@ fn run_torture(context: &Context, seconds: f64) -> Result<()> {
         ])
         .env("DUNEGC_LIB", context.library())
         .env("DUNEGC_TORTURE_SECONDS", format!("{seconds}"))
+        .env("DUNEGC_TORTURE_KVM", if kvm { "1" } else { "" })
         .limit(Duration::from_secs_f64(seconds * 2.0 + 600.0))
         .run()
 }

@@ -76,6 +76,12 @@ fn run(long_lived: u32) -> Kept {
     Kept { tree, array, sum }
 }
 
+/// All of the work once, with everything dropped at its end.
+pub fn once(long_lived: u32) -> u64 {
+    let kept = run(long_lived);
+    mix(kept.sum, tree_sum(Some(&kept.tree)))
+}
+
 pub fn main() {
     let long_lived = option("--long-lived", 16) as u32;
     let threads = option("--threads", 1);

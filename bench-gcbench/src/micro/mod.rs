@@ -6,6 +6,7 @@
 mod guest;
 mod native;
 mod sources;
+mod uffd;
 
 use anyhow::{Result, bail};
 use clap::Args;

@@ -32,7 +32,10 @@ extern "C" fn skip(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) 
     }
 }
 
-fn handle(signal: i32, handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void)) {
+pub(super) fn handle(
+    signal: i32,
+    handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void),
+) {
     // SAFETY: installs a handler that does what its signal needs.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -74,6 +77,16 @@ pub fn all() -> Result<Vec<Row>> {
             now() - start
         })
     });
+    // Where the kernel has no userfaultfd with write protection, or does not allow it, there are no such rows.
+    if let Ok(ticks) = super::uffd::with_thread() {
+        row(
+            "userfaultfd, another thread: protN + fault + unprot, a page",
+            ticks,
+        );
+    }
+    if let Ok(ticks) = super::uffd::with_signal() {
+        row("userfaultfd, SIGBUS: protN + fault + unprot, a page", ticks);
+    }
     use dunegc::dirty::Kind;
     for (kind, first, harvests) in [
         (

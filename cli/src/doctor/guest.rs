@@ -14,8 +14,11 @@ pub fn kvm() -> Check {
                 "a flush is an exit"
             };
             let value = format!(
-                "works ({}): code at {} % of the time outside, a system call {} ticks, {flush}",
-                caps.engine, caps.speed, caps.system_call
+                "works ({}, {}): code at {} % of the time outside, a system call {} ticks, {flush}",
+                caps.engine,
+                nested_paging(|path| std::fs::read_to_string(path).ok()),
+                caps.speed,
+                caps.system_call
             );
             Check::ok("guest mode", value, note)
         }
@@ -23,8 +26,38 @@ pub fn kvm() -> Check {
     }
 }
 
+/// Whether the processor translates guest addresses a second time, by what its module of KVM says. Without that, the kernel keeps copies of the guest's
+/// tables: everything works, and first uses and changes of memory cost more.
+fn nested_paging(read: impl Fn(&str) -> Option<String>) -> &'static str {
+    let parameters = [
+        "/sys/module/kvm_amd/parameters/npt",
+        "/sys/module/kvm_intel/parameters/ept",
+    ];
+    match parameters
+        .into_iter()
+        .find_map(read)
+        .as_deref()
+        .map(str::trim)
+    {
+        Some("Y" | "1") => "nested paging",
+        Some(_) => "no nested paging, so memory costs more",
+        None => "nested paging not known",
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn nested_paging_is_what_the_module_says() {
+        let with = |npt: Option<&'static str>| {
+            super::nested_paging(|path| npt.filter(|_| path.ends_with("npt")).map(str::to_owned))
+        };
+        assert_eq!(with(Some("1\n")), "nested paging");
+        assert_eq!(with(Some("Y\n")), "nested paging");
+        assert_eq!(with(Some("N\n")), "no nested paging, so memory costs more");
+        assert_eq!(with(None), "nested paging not known");
+    }
+
     #[test]
     fn guest_mode_comes_to_a_verdict() {
         let value = super::kvm().value;

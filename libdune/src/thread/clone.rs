@@ -33,6 +33,8 @@ struct CloneArgs {
 const VM: u64 = libc::CLONE_VM as u64;
 const VFORK: u64 = libc::CLONE_VFORK as u64;
 const THREAD: u64 = libc::CLONE_THREAD as u64;
+const SETTLS: u64 = libc::CLONE_SETTLS as u64;
+const FILES: u64 = libc::CLONE_FILES as u64;
 
 impl Thread {
     pub(super) fn clone_call(&mut self, number: i64, args: [u64; 6], r: &Registers) -> i64 {
@@ -96,6 +98,7 @@ impl Thread {
             self.die(e);
         }
         let flags = request.flags;
+        self.keep_bases();
         let stack_at = |request: &mut CloneArgs, args: &mut [u64; 6], stack: u64, size: u64| {
             if number == libc::SYS_clone3 {
                 (request.stack, request.stack_size) = (stack, size);
@@ -112,17 +115,27 @@ impl Thread {
             if result == 0 {
                 // A signal that has arrived is the parent's.
                 self.record.note.take();
-                self.process.close_in_child();
+                // Descriptors that are shared are its parent's still.
+                if flags & FILES == 0 {
+                    self.process.close_in_child();
+                }
                 if self.process.config.whole {
                     action::give_back();
                 }
                 self.leave(child);
             }
+            self.bases = None;
             self.unblock();
             return result;
         }
+        let bases = self.bases.take();
         let new = match Thread::find(self.process, NOBODY) {
             Ok(new) => new,
+            // A program that knows nothing of vCPUs gets its thread, natively.
+            // SAFETY: the exit stub halts with RSP at the frame, which holds the program's stack pointer.
+            Err(_) if self.process.config.whole => self.end_with_call(r, unsafe {
+                (*(r.rsp as *const crate::arch::segments::Frame)).rsp
+            }),
             Err(_) => {
                 self.unblock();
                 return -i64::from(libc::EAGAIN);
@@ -137,6 +150,8 @@ impl Thread {
             AltStack::NONE
         };
         new.restartable = 0;
+        // With a base of its own, the kernel has set that.
+        new.bases = bases.filter(|_| flags & SETTLS == 0);
         let record = new.record;
         let start = if flags & THREAD != 0 {
             start_thread
@@ -187,6 +202,7 @@ unsafe extern "C" fn start_thread(thread: *mut c_void) -> ! {
     let thread = unsafe { &mut *thread.cast::<Thread>() };
     thread.record.owner.store(sys::thread_id(), Release);
     let registers = thread.native;
+    thread.take_bases();
     let entered = thread.process.config.follow
         && thread.adopt().is_ok()
         && thread.cpu.set_state(&thread.state).is_ok();

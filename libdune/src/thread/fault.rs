@@ -1,7 +1,7 @@
 //! Faults that are no faults of the program: pages that the guest's tables do not know yet, or know with other rights.
 
 use super::Thread;
-use crate::arch::address::{Range, USER_END, span};
+use crate::arch::address::{PAGE, Range, USER_END, span};
 use crate::arch::pte::{Entry, Rights};
 use crate::error::Error;
 use crate::maps;
@@ -56,14 +56,27 @@ fn find(address: u64) -> Option<maps::Area> {
         return Some(area);
     }
     if area.stack && area.range.end - address <= stack_limit() {
-        // SAFETY: the kernel grows the stack for this load as it would for the program's own access, or delivers the signal that the program has
-        // earned; nothing is changed.
-        unsafe { core::ptr::read_volatile(address as *const u8) };
+        grow(address);
         return maps::find(address)
             .ok()?
             .filter(|a| a.range.contains(address));
     }
     None
+}
+
+/// Has the kernel grow the stack down to an address if it may, as for an access of the program's: it reads an action from there, for a signal that can have
+/// none. Where the stack may not grow, the call fails; an access would be a signal of the run loop's own.
+fn grow(address: u64) {
+    let args = [
+        libc::SIGKILL as u64,
+        address & !(PAGE - 1),
+        0,
+        size_of::<u64>() as u64,
+        0,
+        0,
+    ];
+    // SAFETY: reads, and changes nothing, because the action of SIGKILL cannot be changed.
+    unsafe { sys::call(libc::SYS_rt_sigaction as u64, args) };
 }
 
 fn stack_limit() -> u64 {

@@ -3,38 +3,81 @@
 //! the mapping.
 
 use super::Thread;
-use crate::arch::address::{PAGE, Range};
+use crate::arch::address::{PAGE, Range, USER_END, span};
+use crate::arch::pte::Rights;
 use crate::maps;
 use crate::sys;
+
+/// Longest new memory whose pages the tables know at once; what is longer may hardly be used, and is filled in as it is.
+const AHEAD: u64 = span(2);
 
 impl Thread {
     /// Executes a system call that may change mappings; `None` if it is another one.
     pub(super) fn memory_call(&mut self, number: i64, args: [u64; 6]) -> Option<i64> {
-        let [a, b, _, d, ..] = args;
+        let [a, b, c, d, ..] = args;
+        match number {
+            libc::SYS_mremap => return Some(self.move_call(args)),
+            libc::SYS_munmap
+            | libc::SYS_mmap
+            | libc::SYS_mprotect
+            | libc::SYS_pkey_mprotect
+            | libc::SYS_brk
+            | libc::SYS_shmat
+            | libc::SYS_shmdt => {}
+            _ => return None,
+        }
+        let mut tables = self.process.tables.lock();
+        let now = match number {
+            libc::SYS_brk => the_break(),
+            _ => 0,
+        };
         let gone = match number {
             libc::SYS_munmap => area(a, b),
             libc::SYS_mmap if d as i32 & libc::MAP_FIXED != 0 => area(a, b),
-            libc::SYS_mmap | libc::SYS_shmat => None,
-            libc::SYS_mremap => return Some(self.move_call(args)),
-            libc::SYS_brk => shrunk(a),
+            libc::SYS_brk => shrunk(now, a),
             libc::SYS_shmdt => maps::find(a).ok().flatten().map(|m| m.range),
-            libc::SYS_mprotect | libc::SYS_pkey_mprotect => {
-                let _lock = self.process.tables.lock();
-                if let Some(range) = area(a, b) {
-                    self.process.view.forget(range);
-                }
-                // SAFETY: the program's own system call.
-                return Some(unsafe { sys::call(number as u64, args) });
-            }
-            _ => return None,
+            _ => None,
         };
-        let _lock = self.process.tables.lock();
         if let Some(range) = gone {
             self.process.view.clear(range);
         }
+        let protected = matches!(number, libc::SYS_mprotect | libc::SYS_pkey_mprotect);
+        if let Some(range) = area(a, b).filter(|_| protected) {
+            self.process.view.forget(range);
+        }
         // SAFETY: the program's own system call.
-        Some(unsafe { sys::call(number as u64, args) })
+        let result = unsafe { sys::call(number as u64, args) };
+        let new = match number {
+            libc::SYS_mprotect if result == 0 => area(a, b),
+            libc::SYS_mmap if result > 0 => area(result as u64, b),
+            libc::SYS_brk => Some(Range::covering(now, result as u64)),
+            _ => None,
+        };
+        let rights = match number {
+            libc::SYS_brk => Some(Rights::RW),
+            _ => rights(c),
+        };
+        if let (Some(range), Some(rights)) = (new, rights)
+            && range.start < range.end
+            && range.end - range.start <= AHEAD
+            && range.end <= USER_END
+        {
+            // What fails here fails again when the memory is used.
+            let _ = self.process.fill_under_lock(&mut tables, range, rights);
+        }
+        Some(result)
     }
+}
+
+/// What PROT_ flags allow, if they are nothing but that.
+fn rights(protection: u64) -> Option<Rights> {
+    let has = |flag: i32| protection & flag as u64 != 0;
+    let known = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;
+    (protection != 0 && protection & !known == 0).then_some(Rights {
+        read: true,
+        write: has(libc::PROT_WRITE),
+        execute: has(libc::PROT_EXEC),
+    })
 }
 
 impl Thread {
@@ -70,9 +113,13 @@ fn area(start: u64, len: u64) -> Option<Range> {
         .then(|| Range::covering(start, end))
 }
 
-/// What a smaller break gives back.
-fn shrunk(new: u64) -> Option<Range> {
+/// Where the break is now.
+fn the_break() -> u64 {
     // SAFETY: a break of zero is refused, and the answer is the present one.
-    let now = unsafe { sys::call(libc::SYS_brk as u64, [0; 6]) } as u64;
+    unsafe { sys::call(libc::SYS_brk as u64, [0; 6]) as u64 }
+}
+
+/// What a smaller break gives back.
+fn shrunk(now: u64, new: u64) -> Option<Range> {
     (new != 0 && new < now).then(|| Range::covering(new.next_multiple_of(PAGE), now))
 }

@@ -65,6 +65,8 @@ pub struct Thread {
     soon: Option<u64>,
     /// The area for restartable sequences that was registered; zero: none.
     restartable: u64,
+    /// Bases of FS and GS that the thread goes on with natively, where they are not the kernel's for it: instructions may have changed them in the guest.
+    bases: Option<(u64, u64)>,
     /// What a thread goes on with natively.
     native: Registers,
     /// The same as a signal frame.
@@ -80,13 +82,13 @@ pub fn current() -> Option<&'static Record> {
 }
 
 impl Record {
-    /// Ends the owner's run.
-    pub fn kick(&self) {
+    /// Ends the owner's run; whether the signal for that was sent. A real-time signal may be refused while too many are queued.
+    pub fn kick(&self) -> bool {
         let owner = self.owner.load(Acquire);
         let signal = self.process.config.signal;
         let args = [self.process.id as u64, owner as u64, signal as u64, 0, 0, 0];
         // SAFETY: a signal that is blocked everywhere but in the guest, where it is only an exit. If the thread has ended there is no such thread.
-        unsafe { sys::call(libc::SYS_tgkill as u64, args) };
+        unsafe { sys::call(libc::SYS_tgkill as u64, args) != -i64::from(libc::EAGAIN) }
     }
 
     /// Begins a flush for all vCPUs: those that are not running flush before they run again. Returns what [`Record::flush_others`] waits for.
@@ -103,8 +105,10 @@ impl Record {
     /// Has the other vCPUs flush and waits until none runs with translations from before `epoch`.
     fn flush_others(&self, epoch: u64) {
         let old = |r: &Record| r.inside.load(SeqCst) && r.flushed.load(SeqCst) < epoch;
-        for other in self.process.records().filter(|r| old(r)) {
-            other.kick();
+        for other in self.process.records() {
+            while old(other) && !other.kick() {
+                sys::give_way();
+            }
         }
         for other in self.process.records() {
             while old(other) {
@@ -174,6 +178,7 @@ impl Thread {
                 away: false,
                 soon: None,
                 restartable: 0,
+                bases: None,
                 native: Registers::default(),
                 frame: Context::new(&Registers::default(), 0, AltStack::NONE, 0),
                 state: State::INITIAL,
@@ -221,6 +226,24 @@ impl Thread {
         Ok(())
     }
 
+    /// The bases of the vCPU are those to go on with.
+    fn keep_bases(&mut self) {
+        self.bases = self.cpu.bases().ok();
+    }
+
+    /// Has the calling thread go on with these bases. Its thread-local data is another thread's, or nobody's, from here on.
+    fn take_bases(&mut self) {
+        const SET_GS: u64 = 0x1001;
+        const SET_FS: u64 = 0x1002;
+        let Some((fs, gs)) = self.bases.take() else {
+            return;
+        };
+        for (what, base) in [(SET_FS, fs), (SET_GS, gs)] {
+            // SAFETY: the program has set these, and the library uses no thread-local data behind this.
+            unsafe { sys::call(libc::SYS_arch_prctl as u64, [what, base, 0, 0, 0, 0]) };
+        }
+    }
+
     /// Takes over blocked signals and the alternate stack.
     fn adopt_signals(&mut self) -> Result<(), Error> {
         self.alt = Thread::native_alt(self.process.config.whole.then_some(&AltStack::NONE))?;
@@ -250,6 +273,7 @@ impl Thread {
         }
         tls::set(core::ptr::null());
         rseq::resume(core::mem::take(&mut self.restartable));
+        self.take_bases();
         if !self.process.config.whole {
             self.alt = Thread::native_alt(None).unwrap_or(AltStack::NONE);
         }

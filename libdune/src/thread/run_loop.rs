@@ -155,6 +155,9 @@ impl Thread {
             }
             Some(Call::FlushOthers) => {
                 self.record.flush_others(registers.rdi);
+                if registers.rsi != 0 {
+                    self.cpu.registers_mut().rip = stubs::flush_resume();
+                }
                 0
             }
             Some(Call::Map) => self.map(registers.rdi, registers.rsi),
@@ -211,6 +214,7 @@ impl Thread {
         if let Err(e) = self.cpu.state(&mut self.state) {
             self.die(e);
         }
+        self.keep_bases();
         self.leave(registers)
     }
 
@@ -241,6 +245,7 @@ impl Thread {
             r15: t.r15,
             ..Registers::default()
         };
+        self.keep_bases();
         self.leave(at(registers, t.frame));
     }
 

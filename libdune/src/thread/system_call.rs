@@ -64,6 +64,7 @@ impl Thread {
                 self.descriptor_call(number, args)
             }
             libc::SYS_rseq => rseq::call(args),
+            libc::SYS_execve | libc::SYS_execveat => self.exec_call(number, args),
             _ => self.ordinary_call(number, args),
         }
     }
@@ -97,6 +98,17 @@ impl Thread {
         core::hint::black_box((&mask, &pair));
         // SAFETY: the program's own system call, with its own arguments or copies.
         unsafe { call_safely(number, args, self.record.note.flag()) }
+    }
+
+    /// What the program executes inherits blocked and pending signals, and must not inherit the library's.
+    fn exec_call(&self, number: i64, args: [u64; 6]) -> i64 {
+        self.take_kick();
+        // From here on the shim takes it, until there is no shim any more: nobody kicks a thread that is not inside.
+        sys::block(libc::SIG_SETMASK, self.mask);
+        // SAFETY: the program's own system call.
+        let result = unsafe { call_safely(number, args, self.record.note.flag()) };
+        self.unblock();
+        result
     }
 
     /// The guest has segment bases of its own.

@@ -34,7 +34,8 @@ impl Record {
         while self.others_inside() {
             if turns.is_multiple_of(64) {
                 let inside = |r: &&Record| r.inside.load(SeqCst);
-                self.process.records().filter(inside).for_each(Record::kick);
+                let kick = |r: &Record| _ = r.kick();
+                self.process.records().filter(inside).for_each(kick);
             }
             turns = turns.wrapping_add(1);
             sys::give_way();

@@ -33,8 +33,9 @@ pub fn in_child(f: impl FnOnce()) -> i32 {
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "fork");
     if child == 0 {
+        let longer = std::env::var_os("DUNE_TEST_ROUNDS").is_some();
         // SAFETY: a guest that makes no progress ends the child.
-        unsafe { libc::alarm(240) };
+        unsafe { libc::alarm(if longer { 3600 } else { 240 }) };
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
         let _ = std::io::stdout().flush();
         // SAFETY: ends the child.
