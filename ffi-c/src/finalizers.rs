@@ -50,6 +50,7 @@ pub fn run_here() -> usize {
 fn due() {
     match RUNNER.load(Ordering::Relaxed) {
         r if r == Runner::Thread as u8 => ensure_thread(),
+        _ if raw::put_off_announcement() => {}
         r if r == Runner::Collector as u8 => {
             run_here();
         }
