@@ -162,7 +162,8 @@ pub(crate) fn beware_of_filters() {
     static TRIED: AtomicBool = AtomicBool::new(false);
     let page = &raw const TRIED as usize & !(crate::sys::mem::PAGE - 1);
     let try_it = || {
-        map_query::for_each(|_| {}).map_err(|e| Failure::Call("PROCMAP_QUERY", e))?;
+        map_query::for_each_writable(|_| false, |_| {})
+            .map_err(|e| Failure::Call("PROCMAP_QUERY", e))?;
         let failed = |e| Failure::Call("PAGEMAP_SCAN", e);
         let pagemap = Pagemap::open().map_err(failed)?;
         let end = page + crate::sys::mem::PAGE;

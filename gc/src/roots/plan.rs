@@ -111,7 +111,7 @@ impl Plan {
         self.mappings.clear();
         let mut full = Ok(());
         let mut sorter = Sorter(0);
-        map_query::for_each(|m| sorter.take(m, &mut |e| full = full.and(self.mappings.push(e))))
+        proc_maps::for_each(|m| sorter.take(m, &mut |e| full = full.and(self.mappings.push(e))))
             .map_err(Ok)?;
         full.map_err(Err)
     }

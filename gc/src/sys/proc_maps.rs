@@ -53,18 +53,14 @@ pub fn parse(line: &[u8]) -> Option<Mapping<'_>> {
 
 /// Calls `f` for every mapping in ascending order. Memory may be mapped by `f`; what it maps may or may not be seen.
 pub fn for_each(f: impl FnMut(&Mapping<'_>)) -> Result<(), Errno> {
-    read(&open()?, f)
+    let fd = open()?;
+    lines::<{ PATH_MAX + 512 }>(|buf| fd.read(buf), f)
 }
 
 /// Opens the file.
 pub(super) fn open() -> Result<Fd, Errno> {
     // Not /proc/self, which is the main thread: when that has exited and others go on, its file is empty.
     Fd::open(b"/proc/thread-self/maps\0", libc::O_RDONLY)
-}
-
-/// [`for_each`] for the open file.
-pub(super) fn read(fd: &Fd, f: impl FnMut(&Mapping<'_>)) -> Result<(), Errno> {
-    lines::<{ PATH_MAX + 512 }>(|buf| fd.read(buf), f)
 }
 
 /// Cuts what `read` delivers into lines, with a window of `N` bytes; a line that does not fit is cut at the end.
