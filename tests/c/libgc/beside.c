@@ -72,7 +72,7 @@ static int GC_CALLBACK disclaim(void *object)
     return 0;
 }
 
-NOINLINE static uintptr_t chain(long value)
+NOINLINE static struct node *chain(long value)
 {
     struct node *first = NULL;
     for (int i = 0; i < CHAIN; i++) {
@@ -81,7 +81,7 @@ NOINLINE static uintptr_t chain(long value)
         node->value = value + i;
         first = node;
     }
-    return hide(first);
+    return first;
 }
 
 static long check(const struct holder *holder)
@@ -105,7 +105,9 @@ NOINLINE static long work(struct holder **holders, unsigned kind, unsigned discl
         if ((*place)->hidden)
             wrong += check(*place);
         (*place)->value = i;
-        (*place)->hidden = chain(i);
+        /* A stop can come at any moment: until it is stored, hidden in a register alone it would be lost. */
+        struct node *volatile keep = chain(i);
+        (*place)->hidden = hide(keep);
         GC_malloc(64);
         if (i % 64 == 0) {
             GC_register_finalizer_no_order(GC_malloc(32), finalize, NULL, NULL, NULL);
