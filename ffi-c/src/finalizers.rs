@@ -14,7 +14,8 @@ use gc::raw;
 pub enum Runner {
     /// A thread of this library, started when it is first needed.
     Thread = 0,
-    /// The thread that collected, before the call that led to the collection returns.
+    /// The thread that collected, before the call that led to the collection returns; after one on the collector's own thread, the next thread whose
+    /// allocation leaves the fast path.
     Collector = 1,
     /// Nobody: the program is notified and calls `GC_invoke_finalizers`.
     Program = 2,
@@ -50,6 +51,7 @@ pub fn run_here() -> usize {
 fn due() {
     match RUNNER.load(Ordering::Relaxed) {
         r if r == Runner::Thread as u8 => ensure_thread(),
+        _ if raw::put_off_announcement() => {}
         r if r == Runner::Collector as u8 => {
             run_here();
         }

@@ -3,8 +3,8 @@
 
 use crate::config;
 use crate::cycle;
-use crate::kinds;
 use crate::mark::{place, pool};
+use crate::pacer;
 use crate::sys::lock::{futex_wait, futex_wait_for, futex_wake};
 use crate::sys::raw::gettid;
 use core::sync::atomic::{AtomicU32, Ordering::*};
@@ -19,7 +19,7 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// Asks for a collection beside the program. False if there can be none: the caller collects by itself.
 pub fn request() -> bool {
-    if is_refused() || kinds::has_procedures() {
+    if is_refused() || !pacer::is_for_collector() {
         return false;
     }
     if !config::get().background || !cycle::is_for_collector() || !ensure_started() {

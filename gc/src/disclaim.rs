@@ -122,6 +122,15 @@ pub fn each_object(f: &mut dyn FnMut(Object)) {
     each(!0, &mut |s| f(s.object()));
 }
 
+/// Something was found that the program is to be asked about, or told of.
+pub(crate) fn is_due() -> bool {
+    (ASKED.load(Relaxed) != 0 || LEAKED.load(Relaxed) != 0)
+        && critical::with(|| {
+            let found = FOUND.lock();
+            !found.dead.is_empty() || !found.leaks.is_empty()
+        })
+}
+
 /// After a collection, the world running: asks about what was found dead, and frees it or not.
 pub(crate) fn run() {
     if ASKED.load(Relaxed) != 0 {

@@ -13,7 +13,9 @@ use crate::mark::shared::Shared;
 use crate::raw::{Finalizer, Order};
 use crate::sys::lock::{Lock, futex_wake};
 use crate::sys::map::WordMap;
+use crate::sys::raw::gettid;
 use crate::sys::scratch::ScratchVec;
+use crate::world::is_exempt;
 use crate::{cycle, disclaim, links, toggle};
 use core::sync::atomic::{
     AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::Release,
@@ -217,9 +219,31 @@ fn take() -> Option<Due> {
     Some(d)
 }
 
+/// What a collection found is to be announced on a thread of the program.
+static LATER: AtomicBool = AtomicBool::new(false);
+
+/// A thread of the program has something to announce.
+#[inline]
+pub fn is_announcement_due() -> bool {
+    LATER.load(Relaxed)
+}
+
+/// On the collector's own thread: has [`announce`] called on the next thread of the program that comes by, and says so. The collector's thread goes on
+/// while the world is stopped, and its stack is no root: functions of the program that use objects cannot run there.
+pub fn put_off_announcement() -> bool {
+    let own = is_exempt(gettid());
+    if own {
+        LATER.store(true, Relaxed);
+    }
+    own
+}
+
 /// After a collection, with the world running: tells whoever runs finalizers.
 pub fn announce() {
-    disclaim::run();
+    LATER.store(false, Relaxed);
+    if disclaim::is_due() && !put_off_announcement() {
+        disclaim::run();
+    }
     if PENDING.load(Relaxed) == 0 {
         return;
     }

@@ -4,6 +4,8 @@ use crate::displacements::{are_exact, from_stack};
 use crate::finalize;
 use crate::heap::{layout, own};
 use crate::hooks;
+use crate::kinds;
+use crate::mark::rescan;
 use crate::mark::shared::{Range, Scope};
 use crate::mark::tags;
 use crate::pins;
@@ -66,6 +68,18 @@ impl Gathered {
                 }
             }
         }
+        self.cut_words()
+    }
+
+    /// With the world stopped: replaces the ranges by what the program's procedures find in the marked objects.
+    pub fn ask_procedures(&mut self) -> Option<()> {
+        self.clear();
+        rescan::each_marked(kinds::by_program(), &mut |s| kinds::ask(s, &mut self.words));
+        self.cut_words()
+    }
+
+    /// Replaces the ranges by the words, in pieces.
+    fn cut_words(&mut self) -> Option<()> {
         self.ranges.clear();
         let (lo, n) = (self.words.as_ptr() as usize, self.words.len());
         for i in (0..n).step_by(PIECE / 8) {

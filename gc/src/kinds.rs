@@ -10,12 +10,16 @@
 //!   negative, in memory that the object's first word leads to.
 
 use crate::cycle;
+use crate::heap::block::Block;
+use crate::heap::find::Slot;
+use crate::heap::layout;
 use crate::kind::{BUILT_IN, KINDS, Kind};
 use crate::mark::marker::Marker;
+use crate::sys::scratch::ScratchVec;
 use core::ffi::c_void;
 use core::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicBool, AtomicPtr, AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
 /// How a descriptor is read.
@@ -52,7 +56,14 @@ static DESCRIPTORS: [AtomicUsize; KINDS] = [const { AtomicUsize::new(0) }; KINDS
 static GROWING: AtomicU32 = AtomicU32::new(0);
 static ZEROED: AtomicU32 = AtomicU32::new(0);
 static PROCEDURE_COUNT: AtomicUsize = AtomicUsize::new(RESERVED);
-static STOPPED_ONLY: AtomicBool = AtomicBool::new(false);
+/// The program has procedures.
+static ANY_PROCEDURE: AtomicBool = AtomicBool::new(false);
+/// The program runs beside the markers: its procedures do not.
+static PUT_OFF: AtomicBool = AtomicBool::new(false);
+/// Kinds whose objects are marked by a procedure of the program, all of them or, as far as is known, some.
+static BY_PROGRAM: AtomicU32 = AtomicU32::new(0);
+/// Where [`ask`] collects what a procedure finds.
+static ASKED: AtomicPtr<ScratchVec<usize>> = AtomicPtr::new(core::ptr::null_mut());
 static PROCEDURE: [AtomicUsize; PROCEDURES] = [const { AtomicUsize::new(0) }; PROCEDURES];
 
 /// Number of kinds that exist; those above have no objects.
@@ -67,20 +78,57 @@ pub fn is_zeroed(kind: Kind) -> bool {
     ZEROED.load(Relaxed) >> kind.bit() & 1 != 0
 }
 
-/// Some procedure of the program exists: it may look at anything, so marking happens with the world stopped only.
+/// Some procedure of the program exists: it may look at anything, so it runs with the world stopped only.
 #[inline]
 pub fn has_procedures() -> bool {
-    STOPPED_ONLY.load(Acquire)
+    ANY_PROCEDURE.load(Acquire)
 }
 
-/// Sets one of the [`RESERVED`] procedures. From here on collections stop the world. False for another number.
+/// The program runs beside the markers from here on, or does not any more. Objects that are marked by its procedures are left then: until the world is
+/// stopped, what they refer to is not marked by them.
+pub(crate) fn put_off(beside: bool) {
+    PUT_OFF.store(beside, SeqCst);
+}
+
+/// The kinds as bits, with objects that were left or may have been.
+pub(crate) fn by_program() -> u32 {
+    BY_PROGRAM.load(Relaxed)
+}
+
+/// With the world stopped and no marker at work: adds to `words` what the program's procedure finds in the object, if it is marked by one, as far
+/// as there is memory.
+pub(crate) fn ask(s: &Slot, words: &mut ScratchVec<usize>) {
+    let mut d = DESCRIPTORS[s.info.kind().index()].load(Relaxed);
+    if d & TAGS == PER_OBJECT {
+        d = per_object(s.base, s.size, d).unwrap_or(0);
+    }
+    let Some(f) = of_program(d >> 2).filter(|_| d & TAGS == BY_PROCEDURE) else {
+        return;
+    };
+    let collector = core::ptr::from_mut(words);
+    ASKED.store(collector, Relaxed);
+    let marker = collector.cast::<c_void>();
+    // SAFETY: the program's function, registered for this. It passes the marker on to `reference`, which leaves it alone now.
+    unsafe { f(s.base as *mut usize, marker, marker, d >> 2 >> NUMBER_BITS) };
+    ASKED.store(core::ptr::null_mut(), Relaxed);
+}
+
+/// The program's procedure that a descriptor without its tag names.
+fn of_program(rest: usize) -> Option<Procedure> {
+    let number = rest & (PROCEDURES - 1);
+    let f = PROCEDURE[number].load(Relaxed);
+    // SAFETY: null, which is None, or a function of this type, stored below.
+    unsafe { core::mem::transmute::<usize, Option<Procedure>>(f) }
+}
+
+/// Sets one of the [`RESERVED`] procedures. False for another number.
 pub fn set_procedure(number: usize, f: Procedure) -> bool {
     if number >= RESERVED {
         return false;
     }
     let set = || {
         PROCEDURE[number].store(f as usize, Relaxed);
-        STOPPED_ONLY.store(true, Release);
+        ANY_PROCEDURE.store(true, Release);
     };
     cycle::exclusively(set).is_some()
 }
@@ -94,6 +142,11 @@ pub fn new(descriptor: usize, growing: bool, zeroed: bool) -> Option<Kind> {
             return None;
         }
         DESCRIPTORS[i].store(descriptor, Relaxed);
+        let number = descriptor >> 2 & (PROCEDURES - 1);
+        let own = [LONG_BITMAP, ARRAY].contains(&number);
+        if !growing && descriptor & TAGS == BY_PROCEDURE && !own {
+            BY_PROGRAM.fetch_or(1 << i, Relaxed);
+        }
         GROWING.fetch_or(u32::from(growing) << i, Relaxed);
         ZEROED.fetch_or(u32::from(zeroed) << i, Relaxed);
         COUNT.store(i + 1, Release);
@@ -102,7 +155,7 @@ pub fn new(descriptor: usize, growing: bool, zeroed: bool) -> Option<Kind> {
     made.flatten()
 }
 
-/// Registers a procedure; its number. `None` when there are too many already. From here on collections stop the world.
+/// Registers a procedure; its number. `None` when there are too many already.
 pub fn new_procedure(f: Procedure) -> Option<usize> {
     let number = cycle::exclusively(|| {
         let i = PROCEDURE_COUNT.load(Relaxed);
@@ -110,7 +163,7 @@ pub fn new_procedure(f: Procedure) -> Option<usize> {
             return None;
         }
         PROCEDURE[i].store(f as usize, Relaxed);
-        STOPPED_ONLY.store(true, Release);
+        ANY_PROCEDURE.store(true, Release);
         PROCEDURE_COUNT.store(i + 1, Release);
         Some(i)
     });
@@ -187,16 +240,17 @@ fn procedure(m: &mut Marker, base: usize, size: usize, rest: usize) {
         LONG_BITMAP => crate::typed::scan_long(m, base, size, argument),
         ARRAY => crate::typed::scan_array(m, base, size),
         _ => {
-            let f = PROCEDURE[number].load(Relaxed);
-            if f == 0 {
+            let Some(f) = of_program(rest) else {
                 return m.range(base, base + size);
+            };
+            if PUT_OFF.load(Relaxed) {
+                let kind = Block::at(base - layout::base()).info().kind();
+                BY_PROGRAM.fetch_or(1 << kind.bit(), Relaxed);
+                return;
             }
             let marker = core::ptr::from_mut(m).cast::<c_void>();
             // SAFETY: the program's function, registered for this; the marker is not used by anybody else until it returns.
-            unsafe {
-                let f = core::mem::transmute::<usize, Procedure>(f);
-                f(base as *mut usize, marker, marker, argument);
-            }
+            unsafe { f(base as *mut usize, marker, marker, argument) };
         }
     }
 }
@@ -206,6 +260,11 @@ fn procedure(m: &mut Marker, base: usize, size: usize, rest: usize) {
 /// # Safety
 /// `marker` is what the procedure that is running was called with.
 pub unsafe fn reference(marker: *mut c_void, word: usize) {
+    // SAFETY: null, or the list of `ask`, which runs on this thread and does not touch it meanwhile: no marker runs then.
+    if let Some(words) = unsafe { ASKED.load(Relaxed).as_mut() } {
+        let _ = words.push(word);
+        return;
+    }
     // SAFETY: by the contract it is the `Marker` of `procedure`, on whose stack it lives; its lifetime does not matter here.
     unsafe { (*marker.cast::<Marker<'static>>()).word(word) }
 }

@@ -8,8 +8,10 @@
 use crate::collector;
 use crate::config;
 use crate::cycle::{self, Reason};
+use crate::finalize;
 use crate::heap::thread::ThreadHeap;
 use crate::heap::{self, critical, runs};
+use crate::mark::place;
 use crate::mark::shared::shared;
 use crate::raw::CollectError;
 use crate::trace::{self, Event};
@@ -31,6 +33,8 @@ static ALLOCATING: AtomicUsize = AtomicUsize::new(1);
 static FILLED: AtomicUsize = AtomicUsize::new(0);
 static FREED: AtomicUsize = AtomicUsize::new(0);
 static GENERATIONAL: AtomicBool = AtomicBool::new(false);
+/// [`collect_beside_if_it_pays`] was called.
+static CHOOSES: AtomicBool = AtomicBool::new(false);
 /// The last collection found next to nothing.
 static VAIN: AtomicBool = AtomicBool::new(false);
 
@@ -40,6 +44,8 @@ const SET_ASIDE: usize = 30;
 pub const VAIN_MOST: usize = 96 << 20;
 /// Reachable bytes below which a heap is filled up as far as it was lately.
 const SMALL: usize = 4 << 20;
+/// Bytes to be scanned below which a small heap is marked with the program stopped.
+const LITTLE: usize = 256 << 10;
 /// Most bytes that a thread marks at a time: some ten microseconds.
 const ASSIST: u64 = 64 << 10;
 /// Most bytes of written memory that a thread looks through at a time: some hundred microseconds.
@@ -96,7 +102,7 @@ pub fn save_memory(least: usize) {
 /// Collects if it is time. Called outside critical sections, before a cache is filled.
 #[inline]
 pub fn before_slow_path(heap: &ThreadHeap) {
-    if WANTED.load(Relaxed) || heap::zeal() {
+    if WANTED.load(Relaxed) || finalize::is_announcement_due() || heap::zeal() {
         due(heap);
     }
 }
@@ -111,7 +117,10 @@ pub fn poll() {
 
 #[cold]
 fn due(heap: &ThreadHeap) {
-    if DISABLED.load(Relaxed) != 0 {
+    if finalize::is_announcement_due() {
+        finalize::announce();
+    }
+    if DISABLED.load(Relaxed) != 0 || !WANTED.load(Relaxed) && !heap::zeal() {
         return;
     }
     if heap::zeal() {
@@ -241,8 +250,21 @@ pub fn freed() -> usize {
 }
 
 /// [`save_memory`] was called.
-fn saves_memory() -> bool {
+pub fn saves_memory() -> bool {
     LEAST.load(Relaxed) != usize::MAX
+}
+
+/// False where the program is to be stopped for its next collection: if [`collect_beside_if_it_pays`] was called, and marking takes about as long as one
+/// more stop, some tens of microseconds, or every processor has a thread that allocates.
+pub fn is_for_collector() -> bool {
+    let little = LIVE.load(Relaxed).max(SCANNED.load(Relaxed)) < LITTLE;
+    let busy = ALLOCATING.load(Relaxed) >= place::processors();
+    !(CHOOSES.load(Relaxed) && (little || busy))
+}
+
+/// Leaves it to the heap and the program's threads, where collections may run beside the program, whether they do.
+pub fn collect_beside_if_it_pays() {
+    CHOOSES.store(true, Relaxed);
 }
 
 /// What is allocated before the next collection: `t`, or, where little is reachable and memory is saved, up to what the heap has been filled

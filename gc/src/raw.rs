@@ -342,9 +342,16 @@ pub fn finalizers_pending() -> &'static core::sync::atomic::AtomicU32 {
     finalize::pending()
 }
 
-/// Has `f` called on the collecting thread, with the world running, after each collection that left finalizers due.
+/// Has `f` called on the collecting thread, with the world running, after each collection that left finalizers due. That can be a thread of the
+/// collector, see [`put_off_announcement`].
 pub fn set_finalizer_hook(f: Option<fn()>) {
     finalize::set_hook(f);
+}
+
+/// For the hook: if it was called on the collector's own thread, where no function of the program that uses objects can run, true, and it is called
+/// again on the next thread of the program whose allocation leaves the fast path, or that collects.
+pub fn put_off_announcement() -> bool {
+    finalize::put_off_announcement()
 }
 
 /// Heap figures in bytes; see [`crate::stats`] for the rest.

@@ -12,6 +12,18 @@ fn kinds_and_mark_procedures() {
     oracle("kinds.c").same();
 }
 
+/// Collections run beside the program: with three stops, the one in the middle for the mark procedures.
+#[test]
+fn functions_of_a_program_beside_its_collections() {
+    let program = oracle("beside.c")
+        .env("DUNEGC_CONCURRENT", "yes")
+        .env("DUNEGC_LOG", "gc");
+    program.same();
+    let outcome = program.own();
+    let beside = outcome.stderr.lines().filter(|l| l.contains(" stops=3 "));
+    assert!(beside.count() > 3, "{outcome}");
+}
+
 #[test]
 fn described_layouts() {
     oracle("typed.c").same();

@@ -154,10 +154,16 @@ fn configure() {
     }
     if is_set(c"GC_ENABLE_INCREMENTAL") && !is_set(c"GC_DISABLE_INCREMENTAL") {
         change(&|b| b.concurrent(true));
+        params::note_incremental();
     }
     if changed && let Err(e) = b.build().and_then(Config::install) {
         message!("{e}; the GC_* variables are ignored");
     }
+}
+
+/// `DUNEGC_CONCURRENT` says whether collections run beside the program.
+pub fn is_concurrency_chosen() -> bool {
+    is_set(c"DUNEGC_CONCURRENT")
 }
 
 /// Requests for incremental collections are to be ignored.

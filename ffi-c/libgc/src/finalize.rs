@@ -46,6 +46,9 @@ pub fn start() {
 
 /// A collection left finalizers due, and the world runs: they run here, or the program is told.
 fn due() {
+    if raw::put_off_announcement() {
+        return;
+    }
     if GC_finalize_on_demand.load(Ordering::Relaxed) == 0 {
         if DEFERRED.get() != Deferred::No {
             DEFERRED.set(Deferred::Due);

@@ -122,12 +122,20 @@ pub extern "C" fn GC_get_thr_restart_signal() -> c_int {
     RESTART.load(Relaxed) as c_int
 }
 
+/// Incremental collections are asked for: they run beside the program where that shortens its stops.
+pub fn note_incremental() {
+    if !env::is_concurrency_chosen() {
+        pacer::collect_beside_if_it_pays();
+    }
+}
+
 /// Has collections run beside the program, unless `GC_DISABLE_INCREMENTAL` is set or leaks are looked for.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_enable_incremental() {
     startup::first_use();
     let finds_leaks = vars::GC_find_leak.load(Relaxed) != 0;
     if !config::get().concurrent && !env::disables_incremental() && !finds_leaks {
+        note_incremental();
         configure("GC_enable_incremental", |b| b.concurrent(true));
     }
 }

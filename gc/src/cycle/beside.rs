@@ -17,6 +17,7 @@ use crate::dirty::When;
 use crate::gather;
 use crate::heap::{self, marking, sweep};
 use crate::hooks;
+use crate::kinds;
 use crate::mark::marker::Tally;
 use crate::mark::shared::Work;
 use crate::mark::{pool, rescan};
@@ -68,11 +69,14 @@ impl Cycle {
         let since = pacer::since();
         let mark_begin = now_ns();
         pacer::begin_marking(self.generations.expected(keep));
+        kinds::put_off(true);
         let beside = self.mark_beside(keep, &mut account);
         zeal::markers_pause(false);
         pacer::end_marking();
         account.marked(now_ns() - mark_begin);
-        let (stop_begin, stop, world) = self.stop_at_last()?;
+        let stopped = self.stop_at_last();
+        kinds::put_off(false);
+        let (stop_begin, stop, world) = stopped?;
         let marked = beside.and_then(|tally| self.finish(&world, tally, markers, &mut account));
         let Some(tally) = marked else {
             rescan::clear_marks();
@@ -138,6 +142,11 @@ impl Cycle {
         // the heap soon comes to the same pages again: each round has a quarter of the last one's room.
         let mut room = pacer::since().saturating_sub(begun);
         let (mut last, mut in_vain) = (usize::MAX, 0);
+        self.gathered.clear();
+        if kinds::has_procedures() {
+            self.ask_procedures(account)?;
+            zeal::boundary();
+        }
         let rounds = zeal::rounds();
         for _ in 0..rounds.unwrap_or(ROUNDS) {
             let mut span = trace::span(Event::Harvest);
@@ -149,7 +158,7 @@ impl Cycle {
             pacer::begin_remarking(written, room);
             let mut span = trace::span(Event::Remark);
             let again = Work {
-                roots: &[],
+                roots: self.gathered.ranges(),
                 written: self.tracked.written(),
                 explicit_objects: false,
             };
@@ -157,6 +166,7 @@ impl Cycle {
             span.set(more.bytes);
             drop(span);
             tally.add(&more);
+            self.gathered.clear();
             zeal::boundary();
             let stuck = written > last / 4 * 3 && !pacer::can_be_held_up();
             in_vain = if stuck { in_vain + 1 } else { 0 };
@@ -166,6 +176,21 @@ impl Cycle {
             last = written;
         }
         Some(tally)
+    }
+
+    /// A stop between marking and looking through what was written: the program's procedures say what the marked objects refer to that are theirs. They say
+    /// so again in the last stop, which then finds most of it marked. `None` if memory was refused.
+    fn ask_procedures(&mut self, account: &mut Account) -> Option<()> {
+        let t = now_ns();
+        let stop = trace::span_at(Event::FinalStop, t);
+        let Ok(world) = self.stop_as_is() else {
+            return Some(());
+        };
+        self.prepare(false);
+        let found = self.gathered.ask_procedures();
+        self.expose();
+        self.end_stop(world, stop, t, account);
+        found
     }
 
     /// The last stop, and when it began. A thread that cannot be stopped now may be stopped a little later; if not, the next

@@ -82,6 +82,8 @@ impl Generations {
         }
         let c = config::get();
         match c.generational {
+            // Where memory is saved, all of a small heap is written from one collection to the next.
+            Generational::Auto if pacer::saves_memory() && self.old < SMALL => false,
             Generational::Auto => self.pause == 0 && (self.promising || c.concurrent),
             Generational::Yes => true,
             Generational::No => false,
@@ -146,7 +148,10 @@ impl Generations {
 
     /// The next collection keeps the marks, and has so little to do that it is not worth the while to let the program run beside.
     pub fn is_short(&self) -> bool {
-        self.found < SHORT && self.fulls == 0 && self.keeps_marks(self.written)
+        self.found < SHORT
+            && self.written < 4 * SHORT
+            && self.fulls == 0
+            && self.keeps_marks(self.written)
     }
 
     /// So many bytes were written since the last collection when this one began.

@@ -15,6 +15,7 @@ use crate::finalize;
 use crate::gather::Gathered;
 use crate::heap::{self, alloc, marking};
 use crate::hooks;
+use crate::kinds;
 use crate::mark::shared::shared;
 use crate::mark::{pool, rescan};
 use crate::pacer;
@@ -364,6 +365,7 @@ pub(crate) fn after_fork_child() {
     // change anything, or was marking, which changes nothing of it.
     unsafe { CYCLE.reset() };
     HOLDING.store(0, Relaxed);
+    kinds::put_off(false);
     shared().after_fork_child();
     pacer::end_marking();
     zeal::markers_pause(false);

@@ -201,6 +201,9 @@ impl Cycle {
             explicit_objects: spare || !beside,
         };
         let mut tally = mark_phase(scope, work, markers)?;
+        if beside {
+            rescan::ask_procedures(shared(), &mut tally)?;
+        }
         finalize::after_mark(shared(), &mut tally)?;
         span.set(tally.bytes);
         if let Some(t) = so_far {
@@ -225,11 +228,12 @@ impl Cycle {
         mark_phase(scope, Work::all(self.gathered.ranges()), markers)
     }
 
-    /// Lets the world go on.
-    pub(super) fn resume(&self, world: StoppedWorld) {
+    /// Lets the world go on; when its last thread did.
+    pub(super) fn resume(&self, world: StoppedWorld) -> u64 {
         hooks::event(hooks::Event::BeforeResume, Some(&world));
-        drop(world);
+        let resumed = world.resume();
         hooks::event(hooks::Event::Resumed, None);
+        resumed
     }
 
     /// Lets the world go on that was stopped from `begun` on.
@@ -241,8 +245,7 @@ impl Cycle {
         account: &mut Account,
     ) {
         let (threads, stopping) = (world.threads().len() as u64, world.stop_ns());
-        self.resume(world);
-        let resumed = now_ns();
+        let resumed = self.resume(world);
         stop.end_at(threads, resumed);
         account.stopped(begun, resumed, stopping);
     }

@@ -55,6 +55,7 @@ pub use tracking::{NoSource, Outcome, Source, Tracking, When};
 
 use crate::config;
 use crate::sys::lock::Lock;
+use crate::sys::map_query;
 use crate::sys::pagemap::{Pagemap, Pages, avoid_scan};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
 
@@ -166,12 +167,14 @@ pub(crate) fn while_filters_change<R>(f: impl FnOnce() -> R) -> R {
     r
 }
 
-/// Before roots are looked for with [`sys::pagemap`](crate::sys::pagemap): sees to it that no filter kills for that. The first time, where a filter
-/// is in force, by trying in a child; from the time on when the program installs one, by avoiding it.
+/// Before roots are looked for with [`sys::map_query`](crate::sys::map_query) and [`sys::pagemap`](crate::sys::pagemap): sees to it that no filter
+/// kills for that. The first time, where a filter is in force, by trying in a child; from the time on when the program installs one, by avoiding it.
 pub(crate) fn beware_of_filters() {
     static TRIED: AtomicBool = AtomicBool::new(false);
     let page = &raw const TRIED as usize & !(crate::sys::mem::PAGE - 1);
     let try_it = || {
+        map_query::for_each_writable(|_| false, |_| {})
+            .map_err(|e| Failure::Call("PROCMAP_QUERY", e))?;
         let failed = |e| Failure::Call("PAGEMAP_SCAN", e);
         let pagemap = Pagemap::open().map_err(failed)?;
         let end = page + crate::sys::mem::PAGE;
@@ -182,6 +185,7 @@ pub(crate) fn beware_of_filters() {
         || !TRIED.swap(true, Relaxed) && probe::filters() > 0 && probe::in_child(try_it).is_err()
     {
         avoid_scan();
+        map_query::avoid();
     }
 }
 

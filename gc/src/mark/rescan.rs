@@ -3,8 +3,11 @@
 
 use super::marker::{Marker, Tally};
 use super::shared::Shared;
+use crate::disclaim::each;
 use crate::heap::block::{Block, State, words};
+use crate::heap::find::Slot;
 use crate::heap::{class, find, runs, sweep};
+use crate::kinds;
 use crate::sys::scratch::ScratchVec;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -47,6 +50,31 @@ pub fn complete(shared: &Shared, tally: &mut Tally) -> Option<()> {
         tally.add(&m.take_tally());
     }
     Some(())
+}
+
+/// With the world stopped: calls `f` for the marked objects of `kinds`.
+pub fn each_marked(kinds: u32, f: &mut dyn FnMut(&Slot)) {
+    each(kinds, &mut |s| {
+        if s.block.mark(s.index).load(Relaxed) != 0 {
+            f(s);
+        }
+    });
+}
+
+/// With the world stopped: has the program's procedures mark what the marked objects refer to that were left to them. `None` without memory.
+pub fn ask_procedures(shared: &Shared, tally: &mut Tally) -> Option<()> {
+    let kinds = kinds::by_program();
+    if kinds == 0 {
+        return Some(());
+    }
+    let mut m = Marker::new(shared, 0, true)?;
+    each_marked(kinds, &mut |s| {
+        m.object(s);
+        m.drain();
+    });
+    tally.add(&m.take_tally());
+    drop(m);
+    complete(shared, tally)
 }
 
 /// Takes every mark back. With the world stopped.

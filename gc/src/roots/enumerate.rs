@@ -72,10 +72,10 @@ fn run(
     for t in world.threads() {
         plan.thread(t, emit).map_err(memory)?;
     }
-    plan.list()
+    crate::dirty::beware_of_filters();
+    plan.list(cfg.mappings != Mappings::All, roots)
         .map_err(|e| e.map_or_else(memory, |e| RootsError::NoMaps(e.0)))?;
     plan.finish(roots).map_err(memory)?;
-    crate::dirty::beware_of_filters();
     let reader = Reader {
         pagemap: Pagemap::open().ok(),
         copy: copy_buffer().map_err(memory)?,

@@ -1,11 +1,16 @@
 //! What the threads' registers say about memory, before the mappings are looked at.
 use super::classify::{Class, classify};
 use super::ranges::RangeSet;
-use super::{RootKind, RootRange, object_end};
+use super::{ObjectEnd, RootKind, RootRange, object_end};
+use crate::sys::map_query;
 use crate::sys::proc_maps::{self, Mapping};
 use crate::sys::raw::{Errno, getpid};
 use crate::sys::scratch::{self, ScratchVec};
 use crate::world::{Registers, StoppedThread, for_each_exempt_stack};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The highest address of the main thread's stack; 0: not known yet. It stays.
+static MAIN_STACK: AtomicUsize = AtomicUsize::new(0);
 
 /// The ABI lets leaf functions use this much below the stack pointer.
 pub(super) const RED_ZONE: usize = 128;
@@ -89,12 +94,71 @@ impl Plan {
         result
     }
 
-    /// Lists the mappings. `Err(Ok(e))`: the kernel's list cannot be read; `Err(Err(e))`: no memory.
-    pub fn list(&mut self) -> Result<(), Result<Errno, Errno>> {
+    /// Lists the mappings; if only `segments` and what is `registered` count, where possible no others. `Err(Ok(e))`: the kernel's list cannot be read;
+    /// `Err(Err(e))`: no memory.
+    pub fn list(
+        &mut self,
+        segments: bool,
+        registered: &RangeSet,
+    ) -> Result<(), Result<Errno, Errno>> {
+        if segments
+            && let Some(end) = object_end()
+            && self.list_writable(end)?
+            && self.covers(registered)
+        {
+            return Ok(());
+        }
         self.mappings.clear();
         let mut full = Ok(());
-        each_readable(|e| full = full.and(self.mappings.push(e))).map_err(Ok)?;
+        let mut sorter = Sorter(0);
+        proc_maps::for_each(|m| sorter.take(m, &mut |e| full = full.and(self.mappings.push(e))))
+            .map_err(Ok)?;
         full.map_err(Err)
+    }
+
+    /// Lists the writable mappings: all segments and stacks are among them. Which memory without a file is part of a segment `object_end` says. False if
+    /// that cannot be done.
+    fn list_writable(&mut self, object_end: ObjectEnd) -> Result<bool, Result<Errno, Errno>> {
+        self.mappings.clear();
+        let stack = MAIN_STACK.load(Relaxed);
+        if stack == 0 {
+            return Ok(false);
+        }
+        let mut full = Ok(());
+        let named = |m: &Mapping<'_>| m.inode != 0 && object_end(m.start).is_none();
+        let add = |m: &Mapping<'_>| {
+            if !m.read {
+                return;
+            }
+            let follows = m.inode == 0 && object_end(m.start).is_some();
+            let first = self.mappings.len();
+            entries(m, follows, &mut |e| {
+                full = full.and(self.mappings.push(e));
+            });
+            if (m.start..m.end).contains(&stack)
+                && let Some(e) = self.mappings.get_mut(first)
+            {
+                e.main_stack = true;
+            }
+        };
+        let listed = map_query::for_each_writable(named, add).map_err(Ok)?;
+        full.map_err(Err)?;
+        Ok(listed)
+    }
+
+    /// The mappings cover `set`, as far as that is mapped at all.
+    fn covers(&self, set: &RangeSet) -> bool {
+        set.as_slice().iter().all(|&(lo, hi)| {
+            let mut at = lo;
+            let from = self.mappings.partition_point(|m| m.end <= lo);
+            for m in &self.mappings[from..] {
+                if at >= hi || m.start > at {
+                    break;
+                }
+                at = m.end;
+            }
+            at >= hi
+        })
     }
 
     /// Takes a thread in: emits its registers, notes its stacks.
@@ -199,25 +263,28 @@ impl Plan {
     }
 }
 
-/// Calls `f` for each readable mapping.
-fn each_readable(mut f: impl FnMut(Entry)) -> Result<(), Errno> {
-    let mut file_end = 0;
-    proc_maps::for_each(|m| {
+/// Makes entries of the readable ones among mappings that come in ascending order. Holds the end of the last loaded object's.
+struct Sorter(usize);
+
+impl Sorter {
+    fn take(&mut self, m: &Mapping<'_>, f: &mut impl FnMut(Entry)) {
         // The heap of brk can follow the program's own data.
-        let follows = m.inode == 0 && m.start == file_end && m.path != b"[heap]";
+        let follows = m.inode == 0 && m.start == self.0 && m.path != b"[heap]";
         if follows || m.inode != 0 && !m.shared {
-            file_end = m.end;
+            self.0 = m.end;
         }
         if m.read {
-            entries(m, follows, &mut f);
+            entries(m, follows, f);
         }
-    })
+    }
 }
 
 /// `addr` lies in a data segment of a loaded object.
 pub fn is_in_segment(addr: usize) -> bool {
-    let mut found = false;
-    let read = each_readable(|e| found |= e.segment && (e.start..e.end).contains(&addr));
+    let (mut found, mut sorter) = (false, Sorter(0));
+    let mut take = |e: Entry| found |= e.segment && (e.start..e.end).contains(&addr);
+    // The text: nobody has looked whether a seccomp filter would kill for more.
+    let read = proc_maps::for_each(|m| sorter.take(m, &mut take));
     read.is_ok() && found
 }
 
@@ -231,6 +298,9 @@ fn entries(m: &Mapping<'_>, follows: bool, f: &mut impl FnMut(Entry)) {
         segment: class == Class::Data,
         main_stack: m.path == b"[stack]",
     };
+    if all.main_stack {
+        MAIN_STACK.store(m.end - 1, Relaxed);
+    }
     if follows && class == Class::Private && m.write {
         let end = object_end().map_or(m.end, |end| end(m.start).map_or(m.start, page_up));
         if m.start < end {

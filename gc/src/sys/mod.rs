@@ -5,6 +5,7 @@ pub mod file;
 pub mod futex;
 pub mod lock;
 pub mod map;
+pub mod map_query;
 pub mod mem;
 pub mod out;
 pub mod pagemap;

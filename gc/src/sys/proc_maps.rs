@@ -53,9 +53,14 @@ pub fn parse(line: &[u8]) -> Option<Mapping<'_>> {
 
 /// Calls `f` for every mapping in ascending order. Memory may be mapped by `f`; what it maps may or may not be seen.
 pub fn for_each(f: impl FnMut(&Mapping<'_>)) -> Result<(), Errno> {
-    // Not /proc/self, which is the main thread: when that has exited and others go on, its file is empty.
-    let fd = Fd::open(b"/proc/thread-self/maps\0", libc::O_RDONLY)?;
+    let fd = open()?;
     lines::<{ PATH_MAX + 512 }>(|buf| fd.read(buf), f)
+}
+
+/// Opens the file.
+pub(super) fn open() -> Result<Fd, Errno> {
+    // Not /proc/self, which is the main thread: when that has exited and others go on, its file is empty.
+    Fd::open(b"/proc/thread-self/maps\0", libc::O_RDONLY)
 }
 
 /// Cuts what `read` delivers into lines, with a window of `N` bytes; a line that does not fit is cut at the end.

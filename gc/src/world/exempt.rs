@@ -73,7 +73,7 @@ pub fn unexempt_self() {
 }
 
 /// Whether `tid` is exempt; stable while the world lock is held.
-pub(super) fn is_exempt(tid: i32) -> bool {
+pub(crate) fn is_exempt(tid: i32) -> bool {
     STATE
         .exempt
         .iter()

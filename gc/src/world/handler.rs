@@ -5,7 +5,7 @@
 use super::flags;
 use super::spill::{Registers, with_spilled_registers};
 use super::state::{Record, STATE, StoppedThread, phase::*};
-use crate::sys::raw::{gettid, syscall};
+use crate::sys::raw::{gettid, now_ns, syscall};
 use crate::sys::{futex, signal};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering::*, fence};
@@ -121,6 +121,10 @@ fn acknowledge_and_wait(record: &Record, generation: u32, thread: StoppedThread)
     }
     while STATE.stopping.load(SeqCst) == generation {
         let _ = futex::wait(&STATE.stopping, generation, None);
+    }
+    if record.phase(generation) == STOPPED {
+        record.resumed_ns.store(now_ns(), Relaxed);
+        record.step(generation, STOPPED, RESUMED);
     }
     fence(SeqCst);
 }

@@ -25,8 +25,8 @@ mod state;
 mod stop;
 
 pub use error::{StopError, Why, WorldError};
-pub(crate) use exempt::for_each_exempt_stack;
 pub use exempt::{exempt_self, unexempt_self};
+pub(crate) use exempt::{for_each_exempt_stack, is_exempt};
 pub use flags::{CriticalFlags, note_stack_bounds};
 pub use handler::park_self;
 pub use spill::{Registers, with_spilled_registers};

@@ -46,6 +46,8 @@ pub(super) mod phase {
     pub const GONE: u32 = 5;
     /// The stop was given up.
     pub const CANCELLED: u32 = 6;
+    /// The thread runs again.
+    pub const RESUMED: u32 = 7;
 }
 
 /// One thread in one stop.
@@ -55,6 +57,8 @@ pub(super) struct Record {
     pub tid: AtomicI32,
     /// GONE, but the kernel still lists it: a zombie or a worker of the kernel.
     pub inert: AtomicBool,
+    /// When the thread ran again, valid in RESUMED.
+    pub resumed_ns: AtomicU64,
     /// Written by the thread between WRITING and STOPPED, read by the stopper after STOPPED.
     pub thread: UnsafeCell<StoppedThread>,
 }

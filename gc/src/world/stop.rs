@@ -139,12 +139,32 @@ fn attempt(
     }
 }
 
-/// Releases threads, lock and signals, in this order: a pending signal's handler may want the lock.
-fn let_go(mask: signal::SigSet) {
+/// Releases threads, lock and signals, in this order: a pending signal's handler may want the lock. When the last thread ran again.
+fn let_go(mask: signal::SigSet) -> u64 {
     STATE.stopping.store(0, SeqCst);
     futex::wake(&STATE.stopping, u32::MAX);
+    let resumed = last_resumed();
     STATE.owner.store(0, Relaxed);
     state::release(mask);
+    resumed
+}
+
+/// When the last thread ran again: now, unless all did already, while the caller waited for its processor.
+fn last_resumed() -> u64 {
+    let now = now_ns();
+    let generation = STATE.generation.load(Relaxed);
+    let all = STATE
+        .table
+        .iter()
+        .try_fold(0, |last, r| match r.phase(generation) {
+            STOPPED => None,
+            RESUMED => Some(r.resumed_ns.load(Relaxed).max(last)),
+            _ => Some(last),
+        });
+    match all {
+        Some(last) if last != 0 => last.min(now),
+        _ => now,
+    }
 }
 
 /// What keeps a thread in this status from answering the signal `bit`.
@@ -493,8 +513,10 @@ impl StoppedWorld {
         self.stop_ns
     }
 
-    /// Lets every thread run on.
-    pub fn resume(self) {}
+    /// Lets every thread run on. When the last of them did, as far as they have said so by now; monotonic time in nanoseconds.
+    pub fn resume(self) -> u64 {
+        let_go(core::mem::ManuallyDrop::new(self).mask)
+    }
 }
 
 impl Drop for StoppedWorld {
