@@ -32,7 +32,7 @@ hazards! {
 #[track_caller]
 fn inside(case: impl FnOnce()) {
     let _alone = alone();
-    if let Err(e) = libdune::engine::kvm::Kvm::new() {
+    if let Err(e) = engine() {
         eprintln!("skipped: {e}");
         return;
     }
@@ -240,7 +240,7 @@ fn io_uring_ends_it<S: Tested>() {
 fn a_native_thread_is_refused() {
     let _alone = alone();
     assert!(available(Kind::Dune).is_err());
-    if libdune::engine::kvm::Kvm::new().is_err() {
+    if engine().is_err() {
         return;
     }
     in_child(|| {
@@ -317,5 +317,29 @@ fn signals_beside_faults_of_dune_wp() {
         }
         assert_eq!(WRONG.load(Relaxed), 0);
         assert!(libdune::Dune::inside());
+    });
+}
+
+/// Page tables are known as such, in a forked child too: its copy of them, and the tables of its own.
+#[test]
+fn page_tables_are_known_as_such() {
+    fn check(m: &Memory, want: usize) {
+        let mut ranges = Vec::new();
+        page_tables(|lo, hi| ranges.push(lo..hi));
+        assert_eq!(ranges.len(), want);
+        let within = |at: usize| ranges.iter().any(|r| r.contains(&at));
+        m.write(0);
+        let entry = libdune::Dune::get().unwrap().entry(m.start).unwrap();
+        assert!(within(std::ptr::from_ref(entry) as usize));
+        assert!(!within(m.start) && !within(&raw const ranges as usize));
+    }
+    inside(|| {
+        let m = Memory::filled(4);
+        check(&m, 1);
+        in_child(|| {
+            enter_guest_mode();
+            assert!(libdune::Dune::inside());
+            check(&m, 2);
+        });
     });
 }

@@ -242,12 +242,17 @@ fn child(seed: u64, counts: &[AtomicU64]) {
             repair_code(&guest, short);
         }
         for _ in 0..1 + random.below(40) {
+            let what = random.below(16);
+            if what == 4 {
+                change_mapping(&guest, random);
+                continue;
+            }
             counts[0].fetch_add(1, Relaxed);
             let device = match &second {
                 Some(Some(other)) if random.one_in(4) => other,
                 _ => &guest.device,
             };
-            match random.below(16) {
+            match what {
                 0 | 1 => {
                     let mut vcpu = vcpu(random);
                     if device.create(&mut vcpu).is_ok() {
@@ -273,7 +278,6 @@ fn child(seed: u64, counts: &[AtomicU64]) {
                     // A random address may be one of this program's, which a child survives or not.
                     let _ = device.request(request, nowhere);
                 }
-                4 => change_mapping(&guest, random),
                 _ => {
                     let mut run = run(random, last);
                     if device.run(&mut run).is_ok() {
