@@ -280,6 +280,16 @@ fn signals_beside_faults_of_dune_wp() {
     static SEEN: AtomicUsize = AtomicUsize::new(0);
     static WRONG: AtomicUsize = AtomicUsize::new(0);
     static STACK: AtomicUsize = AtomicUsize::new(0);
+    // The next one comes a while after this one's end, however slow the machine.
+    fn next_tick() {
+        let time = |tv_usec| libc::timeval { tv_sec: 0, tv_usec };
+        let timer = libc::itimerval {
+            it_interval: time(0),
+            it_value: time(300),
+        };
+        // SAFETY: our own timer; a handler may call this.
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
+    }
     extern "C" fn tick(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
         // SAFETY: the context of a handler with SA_SIGINFO.
         let registers = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
@@ -289,6 +299,7 @@ fn signals_beside_faults_of_dune_wp() {
             usize::from(stack.abs_diff(STACK.load(Relaxed)) > 1 << 20),
             Relaxed,
         );
+        next_tick();
     }
     inside(|| {
         let here = 0u8;
@@ -299,16 +310,8 @@ fn signals_beside_faults_of_dune_wp() {
             action.sa_sigaction = tick as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
             libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
-            let time = libc::timeval {
-                tv_sec: 0,
-                tv_usec: 300,
-            };
-            let timer = libc::itimerval {
-                it_interval: time,
-                it_value: time,
-            };
-            libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
         }
+        next_tick();
         let m = Memory::filled(200);
         let mut t = armed::<DuneWp>(&m);
         while SEEN.load(Relaxed) < 300 {

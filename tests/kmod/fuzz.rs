@@ -304,7 +304,13 @@ fn main() {
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut random = Random(seed * 2 + 1);
     let mut children = 0;
+    let of = |n: usize| counts[n].load(Relaxed);
+    let mut tell = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end {
+        if Instant::now() > tell {
+            println!("fuzz: {} requests so far", of(0));
+            tell += Duration::from_secs(60);
+        }
         // Two at a time.
         let pids: Vec<i32> = (0..2)
             .map(|_| {
@@ -332,7 +338,6 @@ fn main() {
             }
         }
     }
-    let of = |n: usize| counts[n].load(Relaxed);
     println!(
         "fuzz: {} requests, {} runs by {children} children; halt {}, interrupted {}, refused {}, exception {}, shutdown {}, invalid {}, unknown {}",
         of(0),

@@ -59,7 +59,11 @@ pub fn module(dir: &Path) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let headers = headers(dir);
-        let to = dir.join("kmod-build");
+        // Of each test program its own: they may run at once.
+        let own = std::env::current_exe().expect("a name");
+        let own = own.file_stem().expect("a name").to_string_lossy();
+        let own = own.rsplit_once('-').map_or(&*own, |(name, _)| name);
+        let to = dir.join(format!("{own}-build"));
         let _ = fs::remove_dir_all(&to);
         let (text, good) = output(
             "cp",
