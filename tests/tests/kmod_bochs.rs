@@ -60,7 +60,7 @@ fn guest_mode_works_on_two_processors() {
 /// What is written in guest mode is known, and collections beside programs rely on that.
 fn dirty(name: &str, cpus: u32) {
     let programs = kmod::dirty_programs();
-    // In Bochs the test of signals that come in quick succession does not end in minutes; why is not known.
+    // The test of signals that come in quick succession has not been seen to end in Bochs.
     let script = DIRTY.replace("/hazards ", "/hazards --skip signals_beside ");
     boot(name, cpus, &[], &programs, &script);
 }
