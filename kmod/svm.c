@@ -302,6 +302,14 @@ static void svm_enter(struct dune_cpu *cpu, unsigned int flush)
 	if (here->xss)
 		wrmsrl(MSR_IA32_XSS, 0);
 	dune_svm_enter(virt_to_phys(vmcb), &cpu->gprs, page_to_phys(here->host));
+	/*
+	 * The guest's DR6 stays where it is (15.6 "#VMEXIT"), and the kernel would
+	 * take what the next debug exception finds there for its own.
+	 */
+	if (unlikely(vmcb->save.dr6 != DR6_RESERVED)) {
+		set_debugreg(DR6_RESERVED, 6);
+		vmcb->save.dr6 = DR6_RESERVED;
+	}
 	if (here->xss)
 		wrmsrl(MSR_IA32_XSS, here->xss);
 	if (vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + MC_VECTOR)

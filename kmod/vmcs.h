@@ -97,8 +97,9 @@ void vmx_enter(struct dune_cpu *cpu, unsigned int flush);
 int vmx_handle(struct dune_cpu *cpu, struct dune_run *run);
 
 /* For "asm goto": nothing of this is refused but by a mistake of ours. */
-#define OR_REFUSED(instruction) "1: " instruction "\n\tjbe %l[refused]\n\t" \
-				_ASM_EXTABLE(1b, %l[refused])
+#define OR_REFUSED(instruction) "1: " instruction "\n\tja 3f\n"	\
+				"2: jmp %l[refused]\n"		\
+				"3:\n\t" _ASM_EXTABLE(1b, 2b)
 
 static inline void vmcs_write(enum vmcs_field field, u64 value)
 {

@@ -1,5 +1,6 @@
 //! Collects the roots of a cycle: ranges to scan, and single words from where memory cannot be scanned in place.
 
+use crate::dirty;
 use crate::displacements::{are_exact, from_stack};
 use crate::finalize;
 use crate::heap::{layout, own};
@@ -114,6 +115,7 @@ pub fn roots(
     let mut ok = true;
     own::for_each(|lo, hi| ok &= g.own.push((lo, hi)).is_ok());
     scratch::for_each_mapping(|lo, hi| ok &= g.own.push((lo, hi)).is_ok());
+    dirty::page_tables(|lo, hi| ok &= g.own.push((lo, hi)).is_ok());
     g.unseen = Unseen::default();
     let Gathered {
         ranges,

@@ -54,11 +54,14 @@ pub struct Interface {
         sink: Sink,
         context: *mut c_void,
     ),
+    /// Hands the addresses of page tables to the sink. Nothing else lies there, now or later, and the entries are no references of the
+    /// program's, though they look like addresses of its pages. Outside too, and in forked children.
+    pub tables: extern "C" fn(sink: Sink, context: *mut c_void),
 }
 
 impl Interface {
     /// Of the table that this source describes.
-    pub const VERSION: u64 = 2;
+    pub const VERSION: u64 = 3;
 }
 
 /// This library's.
@@ -69,6 +72,7 @@ pub static INTERFACE: Interface = Interface {
     watch,
     unseen,
     harvest,
+    tables,
 };
 
 fn own() -> Option<&'static Process> {
@@ -176,5 +180,11 @@ extern "C" fn harvest(
     });
     if run.start < run.end {
         sink(context, run.start, run.end);
+    }
+}
+
+extern "C" fn tables(sink: Sink, context: *mut c_void) {
+    for range in process::table_memory() {
+        sink(context, range.start, range.end);
     }
 }

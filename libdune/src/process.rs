@@ -37,6 +37,10 @@ pub struct Process {
     pub id: i32,
     pub tables: Lock<Tables>,
     pub view: View,
+    /// Where the tables lie, now and later.
+    table_memory: Range,
+    /// The machine of the process that this one was forked from: its tables are a copy that nobody uses.
+    before: Option<&'static Process>,
     idt: Mapping,
     /// Descriptor of the list of mappings.
     list: i32,
@@ -60,8 +64,7 @@ static MAKING: Lock<()> = Lock::new(());
 
 /// The process's machine, if there is one and this is not a forked child.
 pub fn get() -> Option<&'static Process> {
-    // SAFETY: null or published by `make`, and never freed.
-    let process = unsafe { PROCESS.load(Acquire).as_ref() }?;
+    let process = newest()?;
     (process.id == crate::sys::process_id()).then_some(process)
 }
 
@@ -72,15 +75,23 @@ pub fn was_entered() -> bool {
 
 /// The engine that was asked for then.
 pub fn engine_before() -> crate::Choice {
-    // SAFETY: null or published by `make`, and never freed.
-    let process = unsafe { PROCESS.load(Acquire).as_ref() };
-    process.map_or_else(crate::Choice::default, |p| p.config.engine)
+    newest().map_or_else(crate::Choice::default, |p| p.config.engine)
 }
 
 /// Access to the tables of the process's machine.
 pub fn view() -> Option<View> {
+    Some(newest()?.view)
+}
+
+/// The addresses of page tables: of the process's machine, and of those of the processes that it was forked from.
+pub fn table_memory() -> impl Iterator<Item = Range> {
+    core::iter::successors(newest(), |process| process.before).map(|process| process.table_memory)
+}
+
+/// The machine of this process, or of one that it was forked from.
+fn newest() -> Option<&'static Process> {
     // SAFETY: null or published by `make`, and never freed.
-    Some(unsafe { PROCESS.load(Acquire).as_ref() }?.view)
+    unsafe { PROCESS.load(Acquire).as_ref() }
 }
 
 unsafe extern "C" {
@@ -146,6 +157,8 @@ impl Process {
         })?;
         Ok(Process {
             view: tables.view(),
+            table_memory: tables.range(),
+            before: newest(),
             id: crate::sys::process_id(),
             engine,
             tables: Lock::new(tables),

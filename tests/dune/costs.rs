@@ -1,4 +1,4 @@
-//! `dune-costs ENGINE`: what operations take by the time-stamp counter, the least of many times: natively, or in guest mode on the engine `kvm` or `kmod`.
+//! `dune-costs ENGINE`: what operations take by the time-stamp counter, and how many exits of the guest they are, the least of many times: natively, or in guest mode on the engine `kvm` or `kmod`.
 //! In an emulator that counts instructions with it (QEMU's `-icount`), these are instructions of the program, the kernel and the hypervisor together.
 
 use dunegc_tests::pages;
@@ -21,19 +21,31 @@ fn ticks() -> u64 {
     unsafe { _rdtsc() }
 }
 
-/// The least of many times of `work`; `before` is not counted.
-fn least(mut before: impl FnMut(), mut work: impl FnMut()) -> u64 {
+/// Exits of the guest so far; none natively.
+fn exits() -> u64 {
+    Dune::get().map_or(0, |dune| {
+        let s = dune.stats();
+        s.system_calls + s.fills + s.exceptions + s.refused + s.interrupted + s.calls
+    })
+}
+
+/// The least of many times of `work`, and the fewest exits; `before` is not counted.
+fn least(mut before: impl FnMut(), mut work: impl FnMut()) -> (u64, u64) {
     let once = |work: &mut dyn FnMut()| {
-        let start = ticks();
+        let (exits_before, start) = (exits(), ticks());
         work();
-        ticks() - start
+        let took = ticks() - start;
+        (took, exits() - exits_before)
     };
-    let own = (0..100).map(|_| once(&mut || ())).min();
-    let times = (0..60).map(|_| {
-        before();
-        once(&mut work)
-    });
-    times.min().expect("some") - own.expect("some")
+    let own = (0..100).map(|_| once(&mut || ()).0).min();
+    let times: Vec<(u64, u64)> = (0..60)
+        .map(|_| {
+            before();
+            once(&mut work)
+        })
+        .collect();
+    let fewest = |of: fn(&(u64, u64)) -> u64| times.iter().map(of).min().expect("some");
+    (fewest(|t| t.0) - own.expect("some"), fewest(|t| t.1))
 }
 
 /// Changes rights: natively by the kernel, inside by the tables.
@@ -127,7 +139,9 @@ fn main() {
             dune.map(start, len).expect("inside");
         }
     }
-    let say = |what: &str, ticks: u64| println!("{name}: {what}: {ticks}");
+    let say = |what: &str, (ticks, exits): (u64, u64)| {
+        println!("{name}: {what}: {ticks}, exits: {exits}");
+    };
     let call = || {
         // SAFETY: asks for a number.
         unsafe { libc::syscall(libc::SYS_getppid) };
@@ -165,7 +179,7 @@ fn main() {
     );
     say(
         "the same for each of 100 pages, protected at once (Appel and Li 2)",
-        second / PAGES as u64,
+        (second.0 / PAGES as u64, second.1),
     );
 
     let Some(dune) = Dune::get() else { return };

@@ -242,12 +242,17 @@ fn child(seed: u64, counts: &[AtomicU64]) {
             repair_code(&guest, short);
         }
         for _ in 0..1 + random.below(40) {
+            let what = random.below(16);
+            if what == 4 {
+                change_mapping(&guest, random);
+                continue;
+            }
             counts[0].fetch_add(1, Relaxed);
             let device = match &second {
                 Some(Some(other)) if random.one_in(4) => other,
                 _ => &guest.device,
             };
-            match random.below(16) {
+            match what {
                 0 | 1 => {
                     let mut vcpu = vcpu(random);
                     if device.create(&mut vcpu).is_ok() {
@@ -273,7 +278,6 @@ fn child(seed: u64, counts: &[AtomicU64]) {
                     // A random address may be one of this program's, which a child survives or not.
                     let _ = device.request(request, nowhere);
                 }
-                4 => change_mapping(&guest, random),
                 _ => {
                     let mut run = run(random, last);
                     if device.run(&mut run).is_ok() {
@@ -300,7 +304,13 @@ fn main() {
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut random = Random(seed * 2 + 1);
     let mut children = 0;
+    let of = |n: usize| counts[n].load(Relaxed);
+    let mut tell = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end {
+        if Instant::now() > tell {
+            println!("fuzz: {} requests so far", of(0));
+            tell += Duration::from_secs(60);
+        }
         // Two at a time.
         let pids: Vec<i32> = (0..2)
             .map(|_| {
@@ -328,7 +338,6 @@ fn main() {
             }
         }
     }
-    let of = |n: usize| counts[n].load(Relaxed);
     println!(
         "fuzz: {} requests, {} runs by {children} children; halt {}, interrupted {}, refused {}, exception {}, shutdown {}, invalid {}, unknown {}",
         of(0),

@@ -1,6 +1,7 @@
 //! What /dev/dune must withstand and keep from guests. `kmod-safety PART` runs one part: it says what is wrong and fails, or prints "PART: good".
 
 mod lives;
+mod pressure;
 mod raw;
 mod rights;
 
@@ -195,7 +196,10 @@ fn main() {
         "ends" => lives::ends(),
         "foreign" => lives::foreign(),
         "traced" => lives::traced(),
-        "memory" => lives::memory(),
+        "steps" => lives::steps(),
+        "memory" => pressure::memory(),
+        "unpinned" => pressure::unpinned(),
+        "oom" => pressure::oom(),
         "spin" => lives::spin(),
         "other-hypervisor" => other_hypervisor(),
         _ => panic!("which part?"),

@@ -41,7 +41,7 @@ impl Machine<'_> {
             let _ = fs::remove_file(dir.join(left));
         }
         let out = Command::new("timeout")
-            .arg(self.limit.to_string())
+            .arg(self.patience())
             .args(["bochs", "-q", "-f", "bochsrc", "-rc", "commands"])
             .current_dir(&dir)
             .stdin(std::process::Stdio::null())

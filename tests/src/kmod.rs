@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::compile::{compile, compile_benchmark};
+use crate::initrd::test_program;
 use crate::kernel::debian_kernel;
-use crate::library::workspace;
+use crate::library::{build_preload, library, workspace};
 
 /// Runs a command: what it printed, and whether it succeeded.
 fn output(program: &str, args: &[&str], dir: &Path) -> (String, bool) {
@@ -57,7 +59,11 @@ pub fn module(dir: &Path) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let headers = headers(dir);
-        let to = dir.join("kmod-build");
+        // Of each test program its own: they may run at once.
+        let own = std::env::current_exe().expect("a name");
+        let own = own.file_stem().expect("a name").to_string_lossy();
+        let own = own.rsplit_once('-').map_or(&*own, |(name, _)| name);
+        let to = dir.join(format!("{own}-build"));
         let _ = fs::remove_dir_all(&to);
         let (text, good) = output(
             "cp",
@@ -86,13 +92,16 @@ echo 60 > /proc/sys/kernel/watchdog_thresh
 echo 150 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout
 bad=0
 try() { echo "== $(cut -d" " -f1 /proc/uptime) $*"; timeout 3600 "$@" || { echo "FAILED: $*"; bad=1; }; }
+# What the kernel has complained about since the last time; more words may be given.
+complaints='BUG|WARN|Oops|stall|lockup|general protection|page allocation failure'
+clean() { dmesg | grep -E "$complaints$1" && { bad=1; dmesg | tail -200; }; dmesg -c > /dev/null; }
 never() { echo "== not: $*"; if "$@" 2>/dev/null; then echo "FAILED to be refused: $*"; bad=1; fi; }
 try insmod /dune.ko
 "#;
 const END: &str = r#"
 try rmmod dune
 echo "== $(cut -d' ' -f1 /proc/uptime) end"
-dmesg | grep -E 'BUG|WARN|Oops|Call Trace|stall|lockup|general protection|page allocation failure' && { bad=1; dmesg | tail -200; }
+clean '|Call Trace'
 [ $(cat /proc/sys/kernel/tainted) = 12288 ] || { echo taint; bad=1; }
 [ $bad = 0 ]
 "#;
@@ -148,9 +157,14 @@ wait $one || { cat /tmp/one; bad=1; }
 
 /// What guests may not do, what processes may do to guests, and requests that make no sense; for two processors.
 pub const PROMISES: &str = r#"
-for part in registers arguments forbidden rights outside copies changing signals moves foreign traced ends kill memory other-hypervisor; do
+for part in registers arguments forbidden rights outside copies changing signals moves foreign traced steps ends kill memory unpinned other-hypervisor; do
     try /safety $part
 done
+clean '|Call Trace'
+# The kernel says whom it kills, and where it was.
+try /safety oom
+dmesg | grep -q 'oom-kill:constraint=CONSTRAINT_MEMCG' || { echo "nobody was killed"; bad=1; }
+clean
 echo "== a guest that runs while processors come and go, the machine sleeps, and the module is to go"
 /safety spin & spin=$!
 sleep 1
@@ -173,4 +187,38 @@ for i in 1 2 3; do
     try /safety registers
 done
 try /fuzz $FUZZ_SECONDS $FUZZ_SEED
+"#;
+
+/// What runs in [`DIRTY`].
+pub fn dirty_programs() -> [(&'static str, PathBuf); 6] {
+    [
+        ("conformance", test_program("dunegc", "dirty_conformance")),
+        ("hazards", test_program("dunegc", "dirty_dune")),
+        ("gcbench", compile_benchmark("gcbench", true)),
+        ("mutators", compile("mutators")),
+        ("libdune.so", build_preload()),
+        ("libdunegc.so", library()),
+    ]
+}
+
+/// The conformance suite of the dirty sources in guest mode, who else writes to memory, and collections beside programs, which stay in guest mode and lose
+/// nothing. The emulators take their time for the long random rounds; those of
+/// `threads` do the same.
+pub const DIRTY: &str = r#"
+try /conformance dune:: dune_wp:: --skip liar --skip ten_thousand --test-threads=1
+try /hazards --test-threads=1
+export DUNE_ENGINE=kmod
+# Whoever stops the emulator for some seconds has not found a thread that cannot be stopped.
+export DUNEGC_STOP_TIMEOUT=120000
+beside() {
+    echo "== $(cut -d" " -f1 /proc/uptime) beside: $*"
+    export DUNEGC_MODE=malloc DUNEGC_CONCURRENT=yes DUNEGC_MIN_HEAP=1M DUNEGC_DIRTY=$1
+    shift
+    LD_PRELOAD=/libdune.so:/libdunegc.so DUNE=stats "$@" > /tmp/out 2>&1 || { echo "FAILED: $*"; bad=1; }
+    cat /tmp/out
+    grep -q 'dune: inside at the end' /tmp/out || { echo "FAILED to stay: $*"; bad=1; }
+    grep 'dunegc:' /tmp/out && { echo "FAILED: $*"; bad=1; }
+}
+beside dune /gcbench --long-lived 12
+for source in dune dune-wp; do beside $source /mutators 2 3 5; done
 "#;

@@ -45,6 +45,21 @@ fn find() -> Option<&'static Interface> {
     }
 }
 
+/// Calls `f` with the first address of each range of guest page tables and the first behind it. Their entries look like addresses of the
+/// program's pages, and hold nothing of the program's.
+pub fn page_tables(mut f: impl FnMut(usize, usize)) {
+    let Some(interface) = find().filter(|i| i.version == Interface::VERSION) else {
+        return;
+    };
+    let mut sink: &mut dyn FnMut(usize, usize) = &mut f;
+    extern "C" fn pass(context: *mut c_void, start: u64, end: u64) {
+        // SAFETY: the function around this one passes its own sink, which nobody else uses meanwhile.
+        let sink = unsafe { &mut *context.cast::<&mut dyn FnMut(usize, usize)>() };
+        sink(start as usize, end as usize);
+    }
+    (interface.tables)(pass, (&raw mut sink).cast());
+}
+
 /// `dune`.
 pub type Dune = InGuest<false>;
 /// `dune-wp`.

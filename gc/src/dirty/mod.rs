@@ -45,7 +45,7 @@ mod soft_dirty;
 mod tracking;
 
 pub use choose::{Chosen, Kind, available, next_after, open};
-pub use dune::{Dune, DuneWp, InGuest, offer};
+pub use dune::{Dune, DuneWp, InGuest, offer, page_tables};
 pub use failure::Failure;
 pub use mprotect::{Mprotect, announce, open_for_good};
 pub use pagemap_scan::{PagemapScan, Reader};

@@ -209,6 +209,11 @@ pub fn enter_guest_mode() {
     entered.unwrap_or_else(|e| eprintln!("no guest mode: {e}"));
 }
 
+/// Whether the machine has an engine for guest mode; else why not.
+pub fn engine() -> Result<(), libdune::Error> {
+    libdune::engine::any::AnyEngine::open(libdune::Choice::Any).map(drop)
+}
+
 /// Runs `f` in a child, which must not panic.
 #[track_caller]
 pub fn in_child(f: impl FnOnce()) {
@@ -235,7 +240,7 @@ pub fn status_of_child(f: impl FnOnce()) -> i32 {
 pub fn must_work(name: &str) -> bool {
     match name {
         "mprotect" => true,
-        "dune" | "dune-wp" => libdune::engine::kvm::Kvm::new().is_ok(),
+        "dune" | "dune-wp" => engine().is_ok(),
         "pagemap-scan" => {
             let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
             let mut numbers = release

@@ -165,6 +165,11 @@ impl Tables {
         self.view
     }
 
+    /// The addresses that tables lie at, now and later.
+    pub fn range(&self) -> Range {
+        self.pool.range()
+    }
+
     /// Bytes of memory that tables may use now, and whether they are locked.
     pub fn memory(&self) -> (u64, bool) {
         (self.pool.bytes(), self.pool.locked())
