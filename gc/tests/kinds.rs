@@ -178,13 +178,22 @@ fn procedures_of_the_program() {
     alone("procedures");
 }
 
-/// Follows the word whose number the argument is.
+/// Counts while the program runs.
+static TICKS: AtomicUsize = AtomicUsize::new(0);
+static RAN_BESIDE: AtomicUsize = AtomicUsize::new(0);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// Follows the word whose number the argument is; looks whether the program runs.
 unsafe extern "C" fn follow(
     p: *mut usize,
     m: *mut c_void,
     _: *mut c_void,
     n: usize,
 ) -> *mut c_void {
+    let before = TICKS.load(Relaxed);
+    (0..2000).for_each(|_| std::hint::spin_loop());
+    RAN_BESIDE.fetch_add(usize::from(TICKS.load(Relaxed) != before), Relaxed);
+    CALLS.fetch_add(1, Relaxed);
     // SAFETY: the objects of this test are longer; the marker is the one that was passed.
     unsafe { kinds::reference(m, p.add(n).read()) };
     m
@@ -196,10 +205,23 @@ fn procedures() {
     let number = kinds::new_procedure(follow).unwrap();
     assert!(number >= kinds::RESERVED);
     let kind = kinds::new(kinds::procedure_descriptor(number, 3), false, true).unwrap();
+    std::thread::spawn(|| {
+        loop {
+            TICKS.fetch_add(1, Relaxed);
+        }
+    });
     check("by a procedure", 3, 1, || made(kind, 6));
-    assert!(
-        !raw::begin_collection(),
+    assert!(CALLS.load(Relaxed) >= MANY);
+    assert_eq!(
+        RAN_BESIDE.load(Relaxed),
+        0,
         "procedures run with the world stopped only"
+    );
+    let beside = std::env::var("DUNEGC_CONCURRENT").is_ok();
+    assert_eq!(
+        raw::begin_collection(),
+        beside,
+        "they keep no collection from running beside the program"
     );
 }
 
