@@ -154,6 +154,7 @@ impl Tracked {
                 from = to;
             }
         });
+        dirty::all_opened();
     }
 
     /// Ends watching. Every block counts as written from here on.

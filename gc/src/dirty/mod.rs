@@ -64,13 +64,19 @@ static TRACKING: Lock<Tracking<Chosen>> = Lock::new(Tracking::new(Chosen::Undeci
 /// [`Kind`] in force plus one; 0: not chosen yet.
 static KIND: AtomicU8 = AtomicU8::new(0);
 
-/// Something is armed.
-static ARMED: AtomicBool = AtomicBool::new(false);
+/// See [`may_cost`].
+static COSTS: AtomicBool = AtomicBool::new(false);
 
-/// Something is armed, or is about to be, or was until a moment ago.
+/// First writes may cost something also where objects are allocated: since memory was armed, or a harvest tracked it on, and until
+/// [`all_opened`].
 #[inline(always)]
-pub fn is_armed() -> bool {
-    ARMED.load(Relaxed)
+pub fn may_cost() -> bool {
+    COSTS.load(Relaxed)
+}
+
+/// Where objects are allocated from here on, [`expect_writes`] was called.
+pub fn all_opened() {
+    COSTS.store(false, Relaxed);
 }
 
 /// Chooses the source by `DUNEGC_DIRTY` if that has not happened. Takes less than a millisecond.
@@ -99,7 +105,7 @@ pub fn choose(wanted: config::Dirty) -> Kind {
 pub fn arm(ranges: &[Range]) -> Result<(), NoSource> {
     kind();
     let mut tracking = TRACKING.lock();
-    ARMED.store(true, Relaxed);
+    COSTS.store(true, Relaxed);
     loop {
         match tracking.arm(ranges) {
             Ok(()) => return Ok(()),
@@ -118,6 +124,9 @@ pub fn track(range: Range) {
 /// Reports the pages written since they were last reported, or since [`arm`].
 pub fn harvest(when: When, sink: &mut dyn FnMut(Range)) -> Outcome {
     let mut tracking = TRACKING.lock();
+    if when.goes_on() {
+        COSTS.store(true, Relaxed);
+    }
     let outcome = tracking.harvest(when, sink);
     if let Some(failure) = tracking.take_failure() {
         // Every harvest until the next cycle reports Everything; that cycle uses another source.
@@ -141,7 +150,7 @@ pub fn reader() -> Option<Reader> {
 /// Ends tracking. Takes no time: pages may stay protected, and the first write to each then costs about a microsecond, unless
 /// [`expect_writes`] comes before.
 pub fn disarm() {
-    ARMED.store(false, Relaxed);
+    all_opened();
     TRACKING.lock().disarm();
 }
 

@@ -71,7 +71,7 @@ pub fn about_to_use(b: Block, n: usize, kind: Kind) {
 /// A thread is about to allocate in a block of its own that has objects. Where most of it is free, the first write to each page
 /// shall not cost a fault: all of it counts as written. In a critical section.
 pub fn about_to_fill(b: Block) {
-    if !dirty::is_armed() {
+    if !dirty::may_cost() {
         return;
     }
     let class = b.info().class() as usize;
