@@ -15,6 +15,7 @@ use crate::mark::{place, pool, rescan};
 use crate::pacer;
 use crate::raw::CollectError;
 use crate::sys::clock::now_ns;
+use crate::sys::scratch;
 use crate::toggle;
 use crate::trace::{self, Event, Point, Span};
 use crate::tracked::Tracked;
@@ -80,6 +81,7 @@ pub(super) fn mark_phase(scope: Scope, work: Work, markers: usize) -> Option<Tal
 /// A collection begins: when, and its span. The last one's sweep is over then.
 pub(super) fn set_out() -> Result<(u64, Span), CollectError> {
     init_world()?;
+    scratch::keep_spare();
     trace::start();
     let begun = now_ns();
     let cycle = trace::span_at(Event::Cycle, begun);

@@ -35,6 +35,7 @@ pub mod thread;
 use crate::kind::Kind;
 use crate::raw::{FreeError, Object};
 use crate::sys::lock::Lock;
+use crate::sys::scratch;
 use block::Block;
 use core::sync::atomic::{
     AtomicBool, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
@@ -68,6 +69,7 @@ pub fn init() {
         s.max_heap,
         s.decay_ms,
     );
+    scratch::keep_spare();
     READY.store(1, Release);
     crate::trace::start();
 }

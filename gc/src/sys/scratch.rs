@@ -9,20 +9,62 @@ const SLOTS: usize = 64;
 static MAPPED: [(AtomicUsize, AtomicUsize); SLOTS] =
     [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; SLOTS];
 
-/// Maps `len` zeroed bytes.
-pub fn map(len: usize) -> Result<*mut u8, Errno> {
+/// Address space for the tables of one collection.
+const SPARE_LEN: usize = 1 << 20;
+/// Where it is kept; 0: nowhere.
+static SPARE: AtomicUsize = AtomicUsize::new(0);
+
+/// Keeps some address space, no memory, for the time when the program has used up all that it may have (`RLIMIT_AS`): a collection needs
+/// tables then, too. Without effect if it is kept already, or there is none.
+pub fn keep_spare() {
+    if SPARE.load(Relaxed) == 0
+        && let Ok(p) = anonymous(SPARE_LEN, libc::PROT_NONE)
+        && SPARE.compare_exchange(0, p, AcqRel, Relaxed).is_err()
+    {
+        unmap(p);
+    }
+}
+
+fn give_spare() -> bool {
+    let p = SPARE.swap(0, AcqRel);
+    if p != 0 {
+        unmap(p);
+    }
+    p != 0
+}
+
+/// Unmaps address space that was to be kept.
+fn unmap(p: usize) {
+    // SAFETY: the mapping is ours, inaccessible, and in no variable any more.
+    let _ = unsafe { syscall!(libc::SYS_munmap, p, SPARE_LEN) };
+}
+
+/// Tries again with the address space that was kept, if that is what is missing.
+fn or_spare(call: impl Fn() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    match call() {
+        Err(Errno(libc::ENOMEM)) if give_spare() => call(),
+        result => result,
+    }
+}
+
+fn anonymous(len: usize, rights: i32) -> Result<usize, Errno> {
     // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice overlaps nothing.
-    let p = unsafe {
+    unsafe {
         syscall!(
             libc::SYS_mmap,
             0,
             len,
-            libc::PROT_READ | libc::PROT_WRITE,
+            rights,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
             -1isize,
             0
         )
-    }?;
+    }
+}
+
+/// Maps `len` zeroed bytes.
+pub fn map(len: usize) -> Result<*mut u8, Errno> {
+    let p = or_spare(|| anonymous(len, libc::PROT_READ | libc::PROT_WRITE))?;
     note(0, p, p + len);
     Ok(p as *mut u8)
 }
@@ -82,7 +124,7 @@ impl<T: Copy> ScratchVec<T> {
         } else {
             let old = self.ptr as usize;
             // SAFETY: the mapping is ours, `bytes` long; nobody holds a reference into it, because `self` is borrowed mutably.
-            let p = unsafe {
+            let grow = || unsafe {
                 syscall!(
                     libc::SYS_mremap,
                     old,
@@ -90,7 +132,8 @@ impl<T: Copy> ScratchVec<T> {
                     want,
                     libc::MREMAP_MAYMOVE
                 )
-            }?;
+            };
+            let p = or_spare(grow)?;
             note(old, p, p + want);
             self.ptr = p as *mut T;
         }
