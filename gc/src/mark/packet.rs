@@ -3,7 +3,7 @@
 use super::entry::Entry;
 use crate::heap::own;
 use crate::sys::lock::Lock;
-use crate::sys::mem;
+use crate::sys::{mem, scratch};
 use core::cell::UnsafeCell;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -39,6 +39,9 @@ static POOL: Lock<Pool> = Lock::new(Pool {
     free: UnsafeCell::new(ptr::null_mut()),
 });
 
+/// Packets that are mapped at once where address space is short.
+const FEW: usize = 16;
+
 /// Packets of the last mapping that nobody has taken yet: their pages hold no memory. With the pool's lock held.
 static UNUSED: AtomicUsize = AtomicUsize::new(0);
 /// Where that mapping ends.
@@ -48,12 +51,18 @@ static UNUSED_END: AtomicUsize = AtomicUsize::new(0);
 fn unused() -> *mut Packet {
     let mut at = UNUSED.load(Relaxed);
     if at == UNUSED_END.load(Relaxed) {
-        at = mem::map(CHUNK * mem::PAGE) as usize;
+        let mut len = CHUNK * mem::PAGE;
+        at = mem::map(len) as usize;
+        if at == 0 {
+            scratch::give_spare();
+            len = FEW * mem::PAGE;
+            at = mem::map(len) as usize;
+        }
         if at == 0 {
             return ptr::null_mut();
         }
-        own::add(at, CHUNK * mem::PAGE);
-        UNUSED_END.store(at + CHUNK * mem::PAGE, Relaxed);
+        own::add(at, len);
+        UNUSED_END.store(at + len, Relaxed);
     }
     UNUSED.store(at + mem::PAGE, Relaxed);
     at as *mut Packet

@@ -25,7 +25,8 @@ pub fn keep_spare() {
     }
 }
 
-fn give_spare() -> bool {
+/// Gives back what [`keep_spare`] keeps; false if it keeps nothing.
+pub fn give_spare() -> bool {
     let p = SPARE.swap(0, AcqRel);
     if p != 0 {
         unmap(p);
