@@ -51,7 +51,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// What `dune-shared` prints with the library's path.
-const SHARED: &str = "before: false\nafter: true\nversion 2, inside: true\n\
+const SHARED: &str = "before: false\nafter: true\nversion 3, inside: true\n\
     thread: (true, 0)\nthread: (true, 1)\nthread: (true, 4)\nstill there: true\n";
 
 #[test]
