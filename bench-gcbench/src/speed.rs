@@ -14,6 +14,7 @@ use libdune::{Config, Dune};
 
 use crate::compile::{self, Build, binary_path};
 use crate::model::{Peer, Program, Variant};
+use crate::summary;
 
 #[derive(Args)]
 pub struct SpeedArgs {
@@ -69,9 +70,7 @@ pub fn run(args: &SpeedArgs, scratch: &Path) -> Result<()> {
             pairs.push((run(false)?, run(true)?));
         }
         let median = |figure: &dyn Fn(&(Times, Times)) -> f64| {
-            let mut all: Vec<f64> = pairs.iter().map(figure).collect();
-            all.sort_by(f64::total_cmp);
-            all[all.len() / 2]
+            summary::median(pairs.iter().map(figure)).expect("at least one pair")
         };
         println!(
             "| {name} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} |",
@@ -138,9 +137,7 @@ fn rounds(pairs: usize) -> Result<()> {
         all.push((native, inside));
     }
     let median = |figure: &dyn Fn(&(f64, f64)) -> f64| {
-        let mut all: Vec<f64> = all.iter().map(figure).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
+        summary::median(all.iter().map(figure)).expect("at least one round")
     };
     println!(
         "GCBench with malloc in one process, native and inside in turns: {:.3} and {:.3} s, native / guest mode {:.3}, {exits} exits a round\n",

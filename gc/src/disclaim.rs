@@ -4,10 +4,10 @@
 //! They are found with the world stopped and kept. The functions run after the collection on the collecting thread, with the world
 //! running, and what is not claimed is freed then.
 
-use crate::heap::block::{Block, REACHED};
+use crate::heap::block::REACHED;
+use crate::heap::critical;
 use crate::heap::find::{self, Slot};
-use crate::heap::{critical, runs};
-use crate::kind::{KINDS, Kind};
+use crate::kind::Kind;
 use crate::mark::marker::{Marker, Tally};
 use crate::mark::rescan;
 use crate::mark::shared::Shared;
@@ -98,28 +98,16 @@ pub(crate) fn after_mark(shared: &Shared, tally: &mut Tally) -> Option<()> {
 
 /// Calls `f` for the allocated objects of collected `kinds` that are not marked when it comes to them. With the world stopped.
 fn each_unmarked(kinds: u32, f: &mut dyn FnMut(&Slot)) {
-    each(kinds, &mut |s| {
+    find::each_of(kinds, &mut |s| {
         if crate::heap::is_collected(s.info.kind()) && s.block.mark(s.index).load(Relaxed) == 0 {
             f(s);
         }
     });
 }
 
-/// Calls `f` for the allocated objects of `kinds`. With the world stopped.
-pub(crate) fn each(kinds: u32, f: &mut dyn FnMut(&Slot)) {
-    const { assert!(KINDS <= 32) };
-    for i in 1..runs::frontier() {
-        let b = Block(i as u32);
-        let info = b.info();
-        if kinds >> info.kind().bit() & 1 != 0 {
-            find::each_in(b, info, |s| f(&s));
-        }
-    }
-}
-
 /// Calls `f` for every allocated object. With the world stopped.
 pub fn each_object(f: &mut dyn FnMut(Object)) {
-    each(!0, &mut |s| f(s.object()));
+    find::each_of(!0, &mut |s| f(s.object()));
 }
 
 /// Something was found that the program is to be asked about, or told of.

@@ -161,6 +161,7 @@ impl Tracked {
     pub fn release(&mut self) {
         if self.watching {
             self.each_watched(|first, end| dirty::expect_writes(blocks(first, end)));
+            dirty::all_opened();
             dirty::disarm();
         }
         self.forget();

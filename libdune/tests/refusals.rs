@@ -159,18 +159,24 @@ fn entering_from_a_signal_handler() {
     assert_eq!(status, 0, "the child's wait status is {status:#x}");
 }
 
+/// Sets a limit of the process to nothing.
+fn allow_none(resource: libc::__rlimit_resource_t) {
+    let limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: reads the limit.
+    let done = unsafe { libc::setrlimit(resource, &limit) };
+    assert_eq!(done, 0);
+}
+
 #[test]
 fn without_locked_memory() {
     if libdune::engine::any::AnyEngine::open(Choice::Any).is_err() {
         return;
     }
     let status = in_child(|| {
-        let limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        // SAFETY: reads the limit.
-        unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) };
+        allow_none(libc::RLIMIT_MEMLOCK);
         // Tables need not be locked.
         let dune = Dune::enter(Config::default()).expect("the process enters");
         let memory = pages(2000);
@@ -314,12 +320,7 @@ fn without_queued_signals() {
         return;
     }
     let status = in_child(|| {
-        let limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        // SAFETY: reads the limit.
-        unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &limit) };
+        allow_none(libc::RLIMIT_SIGPENDING);
         let dune = Dune::enter(Config::default()).expect("the process enters");
         let memory = pages(64);
         let (start, len) = (memory.as_ptr() as usize, memory.len());

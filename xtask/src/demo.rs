@@ -10,24 +10,29 @@ use crate::deps;
 /// Installs what is missing, builds, runs the benchmark and prints its table.
 pub fn run(context: &Context, args: &[String]) -> Result<()> {
     deps::install(context, deps::DEMO)?;
+    let mut line = vec!["run"];
+    if args.is_empty() {
+        line.push("--quick");
+    }
+    line.extend(args.iter().map(String::as_str));
+    build_and_bench(context, &line)
+}
+
+/// Builds the workspace and runs `bench-gcbench` with these arguments.
+fn build_and_bench(context: &Context, args: &[&str]) -> Result<()> {
     context
         .cargo(&["build", "--release", "--workspace"])
         .run()?;
-    let mut line = vec![
+    let run = [
         "run",
         "--release",
         "--quiet",
         "--package",
         "bench-gcbench",
         "--",
-        "run",
     ];
-    if args.is_empty() {
-        line.push("--quick");
-    }
-    line.extend(args.iter().map(String::as_str));
     context
-        .cargo(&line)
+        .cargo(&[&run, args].concat())
         .limit(Duration::from_secs(60 * 60))
         .run()
 }
@@ -35,21 +40,7 @@ pub fn run(context: &Context, args: &[String]) -> Result<()> {
 /// Builds, and prints both tables of collectors: natively with times, in QEMU with instructions.
 pub fn collectors(context: &Context) -> Result<()> {
     deps::install_all(context)?;
-    context
-        .cargo(&["build", "--release", "--workspace"])
-        .run()?;
-    let native = [
-        "run",
-        "--release",
-        "--quiet",
-        "--package",
-        "bench-gcbench",
-        "--",
-        "collectors",
-        "--runs",
-        "5",
-    ];
-    context.cargo(&native).run()?;
+    build_and_bench(context, &["collectors", "--runs", "5"])?;
     let counted = [
         "test",
         "--package",

@@ -118,7 +118,7 @@ impl Cycle {
         rescan::clear_marks();
         let marked = self.mark_only(&world, scope(), 1);
         if marked.is_some() {
-            crate::disclaim::each(!0, &mut |s| {
+            heap::find::each_of(!0, &mut |s| {
                 if crate::finalize::is_marked(s.base) {
                     f(s.object());
                 }

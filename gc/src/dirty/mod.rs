@@ -150,7 +150,6 @@ pub fn reader() -> Option<Reader> {
 /// Ends tracking. Takes no time: pages may stay protected, and the first write to each then costs about a microsecond, unless
 /// [`expect_writes`] comes before.
 pub fn disarm() {
-    all_opened();
     TRACKING.lock().disarm();
 }
 

@@ -2,7 +2,8 @@
 
 use super::block::{Block, Info, State, valid, words};
 use super::layout::{self, BLOCK};
-use super::{class, large};
+use super::{class, large, runs};
+use crate::kind::KINDS;
 use crate::raw::Object;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -110,5 +111,17 @@ pub fn each_in(block: Block, info: Info, mut f: impl FnMut(Slot)) {
             f(slot(0, block.addr(), size));
         }
         _ => {}
+    }
+}
+
+/// Calls `f` for the allocated objects of `kinds`, given as bits. With the world stopped.
+pub fn each_of(kinds: u32, f: &mut dyn FnMut(&Slot)) {
+    const { assert!(KINDS <= 32) };
+    for i in 1..runs::frontier() {
+        let b = Block(i as u32);
+        let info = b.info();
+        if kinds >> info.kind().bit() & 1 != 0 {
+            each_in(b, info, |s| f(&s));
+        }
     }
 }

@@ -3,7 +3,6 @@
 
 use super::marker::{Marker, Tally};
 use super::shared::Shared;
-use crate::disclaim::each;
 use crate::heap::block::{Block, State, words};
 use crate::heap::find::Slot;
 use crate::heap::{class, find, runs, sweep};
@@ -54,7 +53,7 @@ pub fn complete(shared: &Shared, tally: &mut Tally) -> Option<()> {
 
 /// With the world stopped: calls `f` for the marked objects of `kinds`.
 pub fn each_marked(kinds: u32, f: &mut dyn FnMut(&Slot)) {
-    each(kinds, &mut |s| {
+    find::each_of(kinds, &mut |s| {
         if s.block.mark(s.index).load(Relaxed) != 0 {
             f(s);
         }
