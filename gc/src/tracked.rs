@@ -149,7 +149,7 @@ impl Tracked {
                     to += 1;
                 }
                 if !full {
-                    dirty::expect_writes(blocks(from, to));
+                    dirty::open_up(blocks(from, to));
                 }
                 from = to;
             }
@@ -160,7 +160,7 @@ impl Tracked {
     /// Ends watching. Every block counts as written from here on.
     pub fn release(&mut self) {
         if self.watching {
-            self.each_watched(|first, end| dirty::expect_writes(blocks(first, end)));
+            self.each_watched(|first, end| dirty::open_up(blocks(first, end)));
             dirty::all_opened();
             dirty::disarm();
         }

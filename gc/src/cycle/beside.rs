@@ -136,6 +136,7 @@ impl Cycle {
             explicit_objects: !keep,
         };
         let mut tally = open_to_forks(|| mark_phase(scope, first, markers))?;
+        pacer::end_marking();
         span.set(tally.bytes);
         drop(span);
         zeal::boundary();
@@ -164,6 +165,7 @@ impl Cycle {
                 explicit_objects: false,
             };
             let more = open_to_forks(|| mark_phase(scope, again, markers))?;
+            pacer::end_marking();
             span.set(more.bytes);
             drop(span);
             tally.add(&more);

@@ -57,26 +57,32 @@ use crate::config;
 use crate::sys::lock::Lock;
 use crate::sys::map_query;
 use crate::sys::pagemap::{Pagemap, Pages, avoid_scan};
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::*};
 
 /// The process' source and what it tracks.
 static TRACKING: Lock<Tracking<Chosen>> = Lock::new(Tracking::new(Chosen::Undecided));
 /// [`Kind`] in force plus one; 0: not chosen yet.
 static KIND: AtomicU8 = AtomicU8::new(0);
 
-/// See [`may_cost`].
-static COSTS: AtomicBool = AtomicBool::new(false);
+/// See [`protections`].
+static PROTECTIONS: AtomicU64 = AtomicU64::new(0);
+static LAST_PROTECTION: AtomicU64 = AtomicU64::new(0);
 
-/// First writes may cost something also where objects are allocated: since memory was armed, or a harvest tracked it on, and until
-/// [`all_opened`].
+/// How often memory has been protected: where it was armed, or a harvest tracked it on, first writes may cost something. 0 where that is not so:
+/// before the first time, and from [`all_opened`] until the next.
 #[inline(always)]
-pub fn may_cost() -> bool {
-    COSTS.load(Relaxed)
+pub fn protections() -> u64 {
+    PROTECTIONS.load(Relaxed)
 }
 
-/// Where objects are allocated from here on, [`expect_writes`] was called.
+/// Where objects are allocated from here on, [`open_up`] was called.
 pub fn all_opened() {
-    COSTS.store(false, Relaxed);
+    PROTECTIONS.store(0, Relaxed);
+}
+
+/// Memory was protected, or is about to be.
+fn protected() {
+    PROTECTIONS.store(LAST_PROTECTION.fetch_add(1, Relaxed) + 1, Relaxed);
 }
 
 /// Chooses the source by `DUNEGC_DIRTY` if that has not happened. Takes less than a millisecond.
@@ -105,10 +111,12 @@ pub fn choose(wanted: config::Dirty) -> Kind {
 pub fn arm(ranges: &[Range]) -> Result<(), NoSource> {
     kind();
     let mut tracking = TRACKING.lock();
-    COSTS.store(true, Relaxed);
     loop {
         match tracking.arm(ranges) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                protected();
+                return Ok(());
+            }
             Err(NoSource::Never) => return Err(NoSource::Never),
             Err(NoSource::Failed(failure)) => fall_back(&mut tracking, failure),
         }
@@ -124,10 +132,10 @@ pub fn track(range: Range) {
 /// Reports the pages written since they were last reported, or since [`arm`].
 pub fn harvest(when: When, sink: &mut dyn FnMut(Range)) -> Outcome {
     let mut tracking = TRACKING.lock();
-    if when.goes_on() {
-        COSTS.store(true, Relaxed);
-    }
     let outcome = tracking.harvest(when, sink);
+    if when.goes_on() {
+        protected();
+    }
     if let Some(failure) = tracking.take_failure() {
         // Every harvest until the next cycle reports Everything; that cycle uses another source.
         fall_back(&mut tracking, failure);
@@ -154,12 +162,21 @@ pub fn disarm() {
 }
 
 /// Says that most pages of `range` are about to be written: they count as written from now on, and the writes cost no fault.
-/// Any thread, any time. Pays from about four pages on.
-pub fn expect_writes(range: Range) {
+/// Any thread, any time. False if nothing was done.
+pub fn expect_writes(range: Range) -> bool {
     // A hint: not worth waiting for a harvest.
-    if let Some(tracking) = TRACKING.try_lock() {
-        tracking.source().expect_writes(range);
+    match TRACKING.try_lock() {
+        Some(tracking) => {
+            tracking.source().expect_writes(range);
+            true
+        }
+        None => false,
     }
+}
+
+/// As [`expect_writes`], in any case, for the collector.
+pub fn open_up(range: Range) {
+    TRACKING.lock().source().expect_writes(range);
 }
 
 /// The program has installed a seccomp filter since the source was chosen.

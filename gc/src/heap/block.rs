@@ -154,8 +154,8 @@ pub struct Head {
     pub listed: AtomicU32,
     /// Size in bytes (large, first block); length in blocks (first and last block of a free run).
     pub length: AtomicU64,
-    /// Free run: time when it was freed in ms, or `CLEAN`.
-    pub freed_ms: AtomicU64,
+    /// Free run: time when it was freed in ms, or `CLEAN`. Small: `dirty::protections` when its pages were last opened.
+    pub stamp: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Head>() == table::HEAD_SIZE);

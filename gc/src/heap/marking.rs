@@ -12,9 +12,10 @@
 //! The phase begins and ends with the world stopped, and its state is asked for in critical sections only.
 
 use super::block::{Block, valid, words};
-use super::{class, registry, slot};
+use super::{registry, slot};
 use crate::dirty;
 use crate::kind::Kind;
+use crate::sys::mem::PAGE;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -68,18 +69,23 @@ pub fn about_to_use(b: Block, n: usize, kind: Kind) {
     }
 }
 
-/// A thread is about to allocate in a block of its own that has objects. Where most of it is free, the first write to each page
-/// shall not cost a fault: all of it counts as written. In a critical section.
-pub fn about_to_fill(b: Block) {
-    if !dirty::may_cost() {
-        return;
+/// A thread takes word `w` of a block of its own, in a critical section. Where more than one page is about to be written, the first write to
+/// each shall not cost a fault: from here on, what is left of the block counts as written.
+#[inline(always)]
+pub fn about_to_fill(b: Block, w: usize, size: usize) {
+    let protections = dirty::protections();
+    if protections != 0 && b.head().stamp.load(Relaxed) != protections {
+        open(b, w, size, protections);
     }
-    let class = b.info().class() as usize;
-    if b.head().used.load(Relaxed) * 2 <= class::CAPACITY[class] {
-        dirty::expect_writes(dirty::Range {
-            start: b.addr(),
-            end: b.offset(1).addr(),
-        });
+}
+
+#[cold]
+fn open(b: Block, w: usize, size: usize, protections: u64) {
+    let words = (b.head().summary.load(Relaxed) >> w).count_ones() as usize;
+    let start = (b.addr() + w * 64 * size) & !(PAGE - 1);
+    let end = b.offset(1).addr();
+    if words * 64 * size > PAGE && dirty::expect_writes(dirty::Range { start, end }) {
+        b.head().stamp.store(protections, Relaxed);
     }
 }
 

@@ -39,7 +39,6 @@ fn next_block(heap: &ThreadHeap, kind: Kind, class: u8) -> Option<Block> {
     let own = Block(heap.partial[kind.index()][class as usize].load(Relaxed));
     if own != Block::NONE {
         lists::unlink(heap, own, kind, class);
-        marking::about_to_fill(own);
         return Some(own);
     }
     let owner = heap.owner[kind.index()].load(Relaxed);
@@ -47,7 +46,6 @@ fn next_block(heap: &ThreadHeap, kind: Kind, class: u8) -> Option<Block> {
         if let Some(b) = central::pop(kind, class, owner) {
             remote::drain_block(b);
             if b.head().summary.load(Relaxed) != 0 {
-                marking::about_to_fill(b);
                 return Some(b);
             }
             continue;
@@ -81,6 +79,7 @@ fn init(b: Block, kind: Kind, class: u8, zero: bool, owner: u32) {
     h.fresh.store(if zero { 0 } else { GROUPS as u32 }, Relaxed);
     h.listed.store(lists::UNLISTED, Relaxed);
     h.length.store(0, Relaxed);
+    h.stamp.store(0, Relaxed);
     marking::about_to_use(b, 1, kind);
     b.set_info(Info::small(class, kind));
 }
@@ -88,6 +87,8 @@ fn init(b: Block, kind: Kind, class: u8, zero: bool, owner: u32) {
 fn take_word(heap: &ThreadHeap, cache: &Cache, kind: Kind, class: u8, b: Block) -> bool {
     let h = b.head();
     let w = h.summary.load(Relaxed).trailing_zeros() as usize;
+    let size = SIZE[class as usize] as usize;
+    marking::about_to_fill(b, w, size);
     let free = b.free(w);
     let mut bits = free.load(Relaxed);
     if super::zeal() {
@@ -109,7 +110,6 @@ fn take_word(heap: &ThreadHeap, cache: &Cache, kind: Kind, class: u8, b: Block) 
     if w >= fresh {
         h.fresh.store(w as u32 + 1, Relaxed);
     }
-    let size = SIZE[class as usize] as usize;
     cache.base.store(b.addr() + w * 64 * size, Relaxed);
     cache.size.store(size as u32, Relaxed);
     cache.dirty.store(u32::from(dirty), Relaxed);

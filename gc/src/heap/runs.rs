@@ -323,7 +323,7 @@ impl Runs {
     /// Takes the first `n` blocks of a listed run; the rest stays listed.
     fn split(&mut self, b: Block, len: usize, n: usize) {
         let state = b.head().listed.load(Relaxed);
-        let since = b.head().freed_ms.load(Relaxed);
+        let since = b.head().stamp.load(Relaxed);
         self.remove(b, len);
         if len > n {
             self.insert(b.offset(n), len - n, state, since);
@@ -386,7 +386,7 @@ impl Runs {
             end.head().length.store(n as u64, Relaxed);
             end.head().listed.store(state, Relaxed);
         }
-        b.head().freed_ms.store(since, Relaxed);
+        b.head().stamp.store(since, Relaxed);
         if state == DIRTY {
             self.dirty_blocks += n;
         }
@@ -423,12 +423,7 @@ impl Runs {
             bins &= bins - 1;
             let mut b = self.dirty.heads[i];
             while b != Block::NONE {
-                if b.head()
-                    .freed_ms
-                    .load(Relaxed)
-                    .saturating_add(self.decay_ms)
-                    <= now
-                {
+                if b.head().stamp.load(Relaxed).saturating_add(self.decay_ms) <= now {
                     return Some((b, b.head().length.load(Relaxed) as usize));
                 }
                 b = Block(b.head().next.load(Relaxed));

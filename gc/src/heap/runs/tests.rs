@@ -120,9 +120,9 @@ fn the_rest_of_a_split_run_keeps_its_age() {
     let run = take(10);
     let _wall = take(1);
     release(run, 10);
-    run.head().freed_ms.store(77, Relaxed);
+    run.head().stamp.store(77, Relaxed);
     take(3);
-    assert_eq!(run.offset(3).head().freed_ms.load(Relaxed), 77);
+    assert_eq!(run.offset(3).head().stamp.load(Relaxed), 77);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn storage_goes_back_after_the_decay_time() {
     // The first run has been free for the decay time, the second has not.
     release(v[2], 3);
     let long_ago = clock::coarse_ms().saturating_sub(2000);
-    v[0].head().freed_ms.store(long_ago, Relaxed);
+    v[0].head().stamp.store(long_ago, Relaxed);
     RUNS.lock().next_purge = 0;
     tick();
     assert_eq!(listed(DIRTY), [(v[2].0, 3)]);
