@@ -86,7 +86,7 @@ impl Cycle {
             self.tracked.release();
             return Err(CollectError::NoMemory);
         };
-        let born = pacer::since().saturating_sub(since);
+        let born = self.born();
         marking::end();
         let all = self.generations.marked(tally.bytes as usize, since, keep);
         let live = self.begin_sweep(reason, &tally, all, born, true);
@@ -118,6 +118,10 @@ impl Cycle {
         };
         if found.is_some() {
             marking::begin();
+            // Where a program's procedures are asked, that is the next stop.
+            if kinds::has_procedures() {
+                self.bear_marked();
+            }
         }
         self.end_stop(world, stop, t, account);
         found.ok_or(CollectError::NoMemory)
@@ -145,6 +149,10 @@ impl Cycle {
         let mut room = pacer::since().saturating_sub(begun);
         let (mut last, mut in_vain) = (usize::MAX, 0);
         self.gathered.clear();
+        if room > FEW && !marking::bears_marked() {
+            self.look_again(account)?;
+            zeal::boundary();
+        }
         if kinds::has_procedures() {
             self.ask_procedures(account)?;
             zeal::boundary();
@@ -179,6 +187,36 @@ impl Cycle {
             last = written;
         }
         Some(tally)
+    }
+
+    /// From here on objects are born marked. The world is stopped.
+    fn bear_marked(&mut self) {
+        marking::bear_marked();
+        self.born_from = pacer::since();
+    }
+
+    /// Bytes of objects that were born marked.
+    fn born(&self) -> usize {
+        if marking::bears_marked() {
+            pacer::since().saturating_sub(self.born_from)
+        } else {
+            0
+        }
+    }
+
+    /// A stop after marking: lists the roots once more, for what was made meanwhile and is still in use. From here on objects are born marked.
+    /// `None` if memory was refused.
+    fn look_again(&mut self, account: &mut Account) -> Option<()> {
+        let t = now_ns();
+        let stop = trace::span_at(Event::FinalStop, t);
+        let Ok(world) = self.stop_as_is() else {
+            return Some(());
+        };
+        let found = gather::roots(&mut self.gathered, &world, scope(), false);
+        self.bear_marked();
+        self.end_stop(world, stop, t, account);
+        found?;
+        self.gathered.detach(scope().tagged)
     }
 
     /// A stop between marking and looking through what was written: the program's procedures say what the marked objects refer to that are theirs. They say

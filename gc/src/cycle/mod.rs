@@ -62,6 +62,8 @@ pub(crate) struct Cycle {
     /// There may be marks of the last collection.
     marks_left: bool,
     failures: u32,
+    /// Allocated since the last collection when objects began to be born marked.
+    born_from: usize,
     /// A processor is left beside the threads that allocate and the collector's own.
     spare_core: bool,
     /// Of whoever collects, at the last moment before: what its stack holds below was left there by the collector.
@@ -76,6 +78,7 @@ static CYCLE: Lock<Cycle> = Lock::new(Cycle {
     unswept: ScratchVec::new(),
     marks_left: true,
     failures: 0,
+    born_from: 0,
     spare_core: true,
     caller: Registers::NONE,
 });

@@ -34,7 +34,7 @@ pub fn allocate(kind: Kind, size: usize, align: usize, zero: bool) -> Option<*mu
     h.length.store(size as u64, Relaxed);
     b.free(0).store(0, Relaxed);
     if super::is_collected(kind) {
-        slot::hand_out(b.mark(0), marking::is_active());
+        slot::hand_out(b.mark(0), marking::bears_marked());
     }
     if super::has_suspects() {
         b.suspect(0).store(0, Relaxed);

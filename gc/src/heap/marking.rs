@@ -1,6 +1,7 @@
 //! What allocation and freeing observe while a concurrent mark phase is under way.
 //!
-//! Objects handed out during the phase are born marked: a thread's cache is marked when it is filled, 64 slots at a
+//! Objects handed out in the phase are like others at first: most are dead before it ends. From [`bear_marked`] on, when the program's stacks
+//! have been looked at again, they are born marked, so that the last stop need not trace them: a thread's cache is marked when it is filled, 64 slots at a
 //! time, so that the fast path knows nothing of the phase. The sweep spares them and takes the mark back: in the next cycle,
 //! also a generational one, they are like objects that were made after this one.
 //!
@@ -19,6 +20,7 @@ use crate::sys::mem::PAGE;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
+static BORN_MARKED: AtomicBool = AtomicBool::new(false);
 
 /// A concurrent mark phase is under way.
 #[inline(always)]
@@ -26,8 +28,19 @@ pub fn is_active() -> bool {
     ACTIVE.load(Relaxed)
 }
 
-/// Begins the phase: what caches hold is born marked. The world is stopped, every block swept.
+/// In the phase, objects are born marked.
+#[inline(always)]
+pub fn bears_marked() -> bool {
+    BORN_MARKED.load(Relaxed)
+}
+
+/// Begins the phase. The world is stopped, every block swept.
 pub fn begin() {
+    ACTIVE.store(true, Relaxed);
+}
+
+/// From here to the end of the phase objects are born marked, those in caches too. The world is stopped.
+pub fn bear_marked() {
     registry::for_each(|heap| {
         heap.each_cached(|b, _, w, bits| {
             if super::is_collected(b.info().kind()) {
@@ -35,19 +48,20 @@ pub fn begin() {
             }
         });
     });
-    ACTIVE.store(true, Relaxed);
+    BORN_MARKED.store(true, Relaxed);
 }
 
 /// Ends the phase. The world is stopped.
 pub fn end() {
     ACTIVE.store(false, Relaxed);
+    BORN_MARKED.store(false, Relaxed);
 }
 
-/// The slots `bits` of word `w` may be handed out from now on: during the phase they are marked, else what is left of marks of
+/// The slots `bits` of word `w` may be handed out from now on: they are born marked, or what is left of marks of
 /// objects that were freed is taken back. In a critical section of the block's owner.
 #[inline]
 pub fn hand_out(b: Block, w: usize, bits: u64) {
-    if is_active() {
+    if bears_marked() {
         born(b, w, bits);
     } else if b.mark_word(w) & bits != 0 {
         set(b, w, bits, false);
