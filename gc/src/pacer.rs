@@ -293,7 +293,9 @@ fn next() {
         g => g,
     };
     // Threads that allocate at the same time all stand still while one collects, and fill the same room sooner: each has half as much again.
+    // Beside the program a collection takes longer, and costs more by the piece.
     let rooms = match ALLOCATING.load(Relaxed) {
+        1 if c.concurrent => room() * 2,
         1 => room(),
         n => (room() / 2 * 3).saturating_mul(n),
     };
