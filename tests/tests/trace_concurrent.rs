@@ -104,8 +104,11 @@ fn agree(seed: &str) {
         // Of a collection beside the program its begin is the arming, which also asks for written pages.
         assert_eq!(harvest.0 + arm.0, figure("harvests"), "{seen}");
         assert_eq!(cycle.live, figure("marked_bytes"), "{seen}");
-        let beside = cycle.of("mark_concurrent").0;
-        assert_eq!((beside, arm.0), (stops - 1, stops - 1), "{seen}");
+        // Beside the program there are a first stop and a last one, and one in between if much was allocated meanwhile.
+        let beside = u64::from(stops > 1);
+        let marks = cycle.of("mark_concurrent").0;
+        assert_eq!((marks, arm.0), (beside, beside), "{seen}");
+        assert!(stops <= 3, "{seen}");
     }
     for name in [
         "mark_concurrent",
