@@ -66,8 +66,6 @@ pub(crate) struct Cycle {
     born_from: usize,
     /// A processor is left beside the threads that allocate and the collector's own.
     spare_core: bool,
-    /// A processor is left beside the threads that allocate.
-    prepares: bool,
     /// Of whoever collects, at the last moment before: what its stack holds below was left there by the collector.
     caller: Registers,
 }
@@ -82,7 +80,6 @@ static CYCLE: Lock<Cycle> = Lock::new(Cycle {
     failures: 0,
     born_from: 0,
     spare_core: true,
-    prepares: true,
     caller: Registers::NONE,
 });
 /// Held by a collection, but for the time in which it marks beside the program, and by who forks: what a child would inherit may be in the

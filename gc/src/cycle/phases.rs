@@ -261,7 +261,7 @@ impl Cycle {
             self.tracked.release();
         }
         hooks::event(hooks::Event::SweepBegin, None);
-        pool::sweep(self.spare_core, self.prepares);
+        pool::sweep(self.spare_core);
         heap::critical::with(sweep::finish);
         hooks::event(hooks::Event::SweepEnd, None);
         if watch {
@@ -294,8 +294,6 @@ impl Cycle {
         // The collector's thread may be at work beside those that allocate.
         let own = usize::from(config::get().concurrent && collector::is_ready());
         self.spare_core = allocating + own < cores;
-        // That takes little of what the collector's thread has.
-        self.prepares = allocating < cores;
         let generational = self.generations.usable() && beside;
         pacer::collected(live, scanned, generational, allocating.min(cores));
         live

@@ -52,7 +52,7 @@ impl Cycle {
         let live = self.begin_sweep(reason, &tally, all, 0, true);
         self.end_stop(world, stop, stop_begin, &mut account);
         hooks::event(hooks::Event::SweepBegin, None);
-        pool::sweep(self.spare_core, self.prepares);
+        pool::sweep(self.spare_core);
         account.end(live, &tally);
         hooks::event(hooks::Event::SweepEnd, None);
         hooks::event(hooks::Event::End, None);

@@ -51,7 +51,7 @@ impl Cycle {
         let live = self.begin_sweep(reason, &tally, all, 0, watched);
         self.end_stop(world, stop, stop_begin, &mut account);
         hooks::event(hooks::Event::SweepBegin, None);
-        pool::sweep(self.spare_core, self.prepares);
+        pool::sweep(self.spare_core);
         if watched {
             collector::start();
             if collector::is_ready() {

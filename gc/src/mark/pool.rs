@@ -116,10 +116,10 @@ pub fn wake() {
 }
 
 /// A sweep has begun. With `idle` a processor has nothing to do but that: else the program's threads, which need what is swept, do it
-/// as they go on, and the helpers only what is left some time later. With `prepares` a helper prepares storage.
-pub fn sweep(idle: bool, prepares: bool) {
+/// as they go on, and the helpers only what is left some time later.
+pub fn sweep(idle: bool) {
     SWEEPS.store(idle, Relaxed);
-    populate::set_helped(prepares && STARTED.load(Relaxed) > 0);
+    populate::set_helped(idle && STARTED.load(Relaxed) > 0);
     if idle {
         ask();
     }
