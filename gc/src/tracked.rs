@@ -97,7 +97,7 @@ impl Tracked {
     /// With the world stopped, after [`Self::begin`]: adds what was written since. What is watched stays so. All bytes. `None` without memory.
     pub fn harvest_rest(&mut self) -> Option<usize> {
         core::mem::swap(&mut self.written, &mut self.aging);
-        let mut bytes = self.find_written(When::Stopped { keep: true })?;
+        let mut bytes = self.find_written(LOOK)?;
         for r in self.aging.iter() {
             self.written.push(*r).ok()?;
             bytes += r.hi - r.lo;

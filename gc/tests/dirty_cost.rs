@@ -110,7 +110,9 @@ fn again() {
     dirty::disarm();
     let t = timed(|| dirty::arm(&[m.range()]).unwrap());
     println!("arming again, nothing written: {t:?}");
-    let t = timed(|| dirty::expect_writes(m.range()));
+    let t = timed(|| {
+        dirty::expect_writes(m.range());
+    });
     println!("expect_writes of all pages: {t:?}");
     let t = timed(|| (0..PAGES).for_each(|i| m.write(i)));
     println!("writing all of them: {t:?}");

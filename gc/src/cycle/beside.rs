@@ -265,7 +265,7 @@ impl Cycle {
     ) -> Option<Tally> {
         self.prepare(true);
         let mut span = trace::span(Event::Harvest);
-        let written = self.tracked.harvest(When::Stopped { keep: true })?;
+        let written = self.tracked.harvest(When::Stopped { keep: false })?;
         span.set((written / 4096) as u64);
         drop(span);
         account.harvested(written);

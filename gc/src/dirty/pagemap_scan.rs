@@ -25,6 +25,8 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Regions that one call fills: 6 KiB of stack.
 const REGIONS: usize = 256;
+/// Pages that are looked at in the time of one more call.
+const PER_CALL: usize = 100;
 
 /// The source. Its descriptors belong to the process that opened them.
 pub struct PagemapScan {
@@ -56,7 +58,7 @@ impl Reader {
         let mut joined = Joiner::new(sink);
         scan(
             self.pagemap,
-            &mut { part.start },
+            part.start,
             part.end,
             Pages::Written,
             &mut |r| {
@@ -78,6 +80,8 @@ enum Pages {
     Protect,
     /// The same; EPERM at a mapping that is not registered.
     ProtectRegistered,
+    /// Not protected, or without content: the kernel looks at one bit of each page, which takes half the time of the others.
+    Open,
 }
 
 impl PagemapScan {
@@ -220,7 +224,16 @@ impl PagemapScan {
     fn renew_protection(&mut self, range: Range, f: &mut dyn FnMut(Range)) -> Result<(), Failure> {
         let mut done = range.start;
         let pagemap = self.pagemap.number();
-        match scan(pagemap, &mut done, range.end, Pages::ProtectRegistered, f) {
+        match scan_parts(
+            pagemap,
+            &mut done,
+            range.end,
+            Pages::ProtectRegistered,
+            &mut |parts| {
+                report(parts, f);
+                Ok(())
+            },
+        ) {
             Err(Failure::Call(_, Errno(libc::EPERM))) => {}
             result => return result,
         }
@@ -237,6 +250,24 @@ impl PagemapScan {
         self.scan(rest.start, rest.end, Pages::All, f)
     }
 
+    /// Reports what was written in `range`, most of which is protected.
+    fn look_for_few(&self, range: Range, f: &mut dyn FnMut(Range)) -> Result<(), Failure> {
+        let (pagemap, mut done) = (self.pagemap.number(), range.start);
+        scan_parts(pagemap, &mut done, range.end, Pages::Open, &mut |parts| {
+            let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+                return Ok(());
+            };
+            // Some of these have no content.
+            let (start, end) = (first.start as usize, last.end as usize);
+            if (end - start) / PAGE < parts.len() * PER_CALL {
+                return self.scan(start, end, Pages::Written, f);
+            }
+            parts.iter().try_for_each(|part| {
+                self.scan(part.start as usize, part.end as usize, Pages::Written, f)
+            })
+        })
+    }
+
     fn scan(
         &self,
         start: usize,
@@ -244,7 +275,7 @@ impl PagemapScan {
         pages: Pages,
         f: &mut dyn FnMut(Range),
     ) -> Result<(), Failure> {
-        scan(self.pagemap.number(), &mut { start }, end, pages, f)
+        scan(self.pagemap.number(), start, end, pages, f)
     }
 
     /// See [`reader`](super::reader).
@@ -311,6 +342,9 @@ impl PagemapScan {
             When::Stopped { keep: true } if self.foreign.as_slice().is_empty() => ranges
                 .iter()
                 .try_for_each(|&range| self.renew_protection(range, f)),
+            When::Stopped { keep: false } if self.foreign.as_slice().is_empty() => ranges
+                .iter()
+                .try_for_each(|&range| self.look_for_few(range, f)),
             When::Stopped { keep: false } => ranges
                 .iter()
                 .try_for_each(|&range| self.walk(range, Pages::Written, f)),
@@ -376,13 +410,36 @@ fn say_closed() {
     }
 }
 
-/// Calls `f` for runs of pages from `done` to `end` in ascending order. Behind an error those before `done` are reported.
+/// Calls `f` for runs of pages from `start` to `end` in ascending order.
 fn scan(
+    pagemap: i32,
+    start: usize,
+    end: usize,
+    pages: Pages,
+    f: &mut dyn FnMut(Range),
+) -> Result<(), Failure> {
+    scan_parts(pagemap, &mut { start }, end, pages, &mut |parts| {
+        report(parts, f);
+        Ok(())
+    })
+}
+
+fn report(parts: &[PageRegion], f: &mut dyn FnMut(Range)) {
+    for r in parts {
+        f(Range {
+            start: r.start as usize,
+            end: r.end as usize,
+        });
+    }
+}
+
+/// Calls `f` with some runs of pages at a time, from `done` to `end` in ascending order. Behind an error those before `done` are reported.
+fn scan_parts(
     pagemap: i32,
     done: &mut usize,
     end: usize,
     pages: Pages,
-    f: &mut dyn FnMut(Range),
+    f: &mut dyn FnMut(&[PageRegion]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut found = [PageRegion::default(); REGIONS];
     let (flags, mask) = match pages {
@@ -390,6 +447,13 @@ fn scan(
         Pages::Written => (0, abi::IS_WRITTEN),
         Pages::Protect => (abi::WP_MATCHING, abi::IS_WRITTEN),
         Pages::ProtectRegistered => (abi::WP_MATCHING | abi::CHECK_WPASYNC, abi::IS_WRITTEN),
+        Pages::Open => (0, abi::IS_WRITTEN),
+    };
+    // Pages that are neither present nor swapped hold nothing. Asking for that also keeps the kernel off a
+    // path that takes absent pages for written.
+    let anyof = match pages {
+        Pages::Open => 0,
+        _ => abi::IS_PRESENT | abi::IS_SWAPPED,
     };
     while *done < end {
         let at = *done as u64;
@@ -401,9 +465,7 @@ fn scan(
             vec: found.as_mut_ptr() as u64,
             vec_len: REGIONS as u64,
             category_mask: mask,
-            // Pages that are neither present nor swapped hold nothing. Asking for that also keeps the kernel off a
-            // path that takes absent pages for written and puts markers there.
-            category_anyof_mask: abi::IS_PRESENT | abi::IS_SWAPPED,
+            category_anyof_mask: anyof,
             return_mask: mask,
             ..ScanArg::default()
         };
@@ -412,12 +474,7 @@ fn scan(
             Err(Errno(libc::EINTR)) => continue,
             Err(e) => return Err(Failure::Call("PAGEMAP_SCAN", e)),
         };
-        for r in &found[..n] {
-            f(Range {
-                start: r.start as usize,
-                end: r.end as usize,
-            });
-        }
+        f(&found[..n])?;
         if arg.walk_end <= at {
             return Err(Failure::Wrong("PAGEMAP_SCAN makes no progress"));
         }
