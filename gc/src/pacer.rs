@@ -62,6 +62,8 @@ const WAIT_NS: u64 = 500_000;
 const ZEAL_WAIT_NS: u64 = 50_000_000;
 /// How long an allocation waits for a collection of another thread that is to stop the world.
 const STOP_WAIT_NS: u64 = 10_000_000;
+/// How often a thread that found another one collecting tries it itself, before it lets the program go on.
+const TRIES: u32 = 3;
 /// Bytes to be marked for each 256 allocated, 0 for none.
 static RATIO: AtomicU64 = AtomicU64::new(0);
 /// Most bytes that a thread marks at a time now.
@@ -145,13 +147,19 @@ fn due(heap: &ThreadHeap) {
 
 /// What an allocation does after its attempt to collect.
 fn ended(attempt: Result<(), CollectError>) {
-    match attempt {
-        Ok(()) => {}
-        // What is allocated while another thread is about to stop the world would be memory that its collection was to save.
-        Err(CollectError::Busy)
-            if saves_memory() && (cycle::wait_for_other(STOP_WAIT_NS) || !WANTED.load(Relaxed)) => {
+    let mut attempt = attempt;
+    // What is allocated while another thread is about to stop the world would be memory that its collection was to save. If that one is
+    // over, but enough has been allocated again, it is this thread's turn.
+    let mut tries = if saves_memory() { TRIES } else { 0 };
+    while tries > 0 && matches!(attempt, Err(CollectError::Busy)) {
+        if cycle::wait_for_other(STOP_WAIT_NS) || !WANTED.load(Relaxed) {
+            return;
         }
-        Err(_) => heap::critical::with(put_off),
+        attempt = cycle::collect(Reason::Allocation);
+        tries -= 1;
+    }
+    if attempt.is_err() {
+        heap::critical::with(put_off);
     }
 }
 

@@ -50,9 +50,10 @@ fn next_block(heap: &ThreadHeap, kind: Kind, class: u8) -> Option<Block> {
             }
             continue;
         }
-        if !(super::is_collected(kind) && sweep::step()) {
-            break;
+        if super::is_collected(kind) && (sweep::step() || sweep::others_found_more()) {
+            continue;
         }
+        break;
     }
     let run = runs::allocate(1, 1)?;
     init(run.first, kind, class, run.zero, owner);
