@@ -332,9 +332,9 @@ fn next() {
         g => g,
     };
     // Threads that allocate at the same time all stand still while one collects, and fill the same room sooner: each has half as much again.
-    // Beside the program a collection takes longer, and costs more by the piece.
+    // Beside the program a collection takes longer, and costs more by the piece: where memory need not be saved it is made more rarely.
     let rooms = match ALLOCATING.load(Relaxed) {
-        1 if runs_beside() => room() * 2,
+        1 if runs_beside() && !saves_memory() => room() * 2,
         1 => room(),
         n => (room() / 2 * 3).saturating_mul(n),
     };
