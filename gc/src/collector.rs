@@ -19,13 +19,14 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// Asks for a collection beside the program. False if there can be none: the caller collects by itself.
 pub fn request() -> bool {
-    if is_refused() || !pacer::is_for_collector() {
+    if is_refused() {
         return false;
     }
+    pacer::choose();
     if !config::get().background || !cycle::is_for_collector() || !ensure_started() {
         return false;
     }
-    if !config::get().concurrent {
+    if !pacer::runs_beside() {
         cycle::expect_hold(true);
     }
     ask();

@@ -20,6 +20,7 @@ use core::ffi::c_void;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
 };
 
 /// How a descriptor is read.
@@ -224,7 +225,10 @@ fn per_object(base: usize, size: usize, descriptor: usize) -> Option<usize> {
     } else {
         // SAFETY: every object has a first word.
         let first = unsafe { (base as *const usize).read_volatile() };
-        if first == 0 {
+        // Beside the program all objects of a block may have been freed since its kind was looked up, and the block be one of another kind.
+        fence(Acquire);
+        let kind = Block::at(base - layout::base()).info().kind();
+        if first == 0 || !kind.is_described() {
             return None;
         }
         first.wrapping_add_signed(-distance - INDIRECT_BIAS)

@@ -8,13 +8,16 @@
 use crate::collector;
 use crate::config;
 use crate::cycle::{self, Reason};
+use crate::disclaim;
 use crate::finalize;
 use crate::heap::thread::ThreadHeap;
 use crate::heap::{self, critical, runs};
+use crate::kinds;
 use crate::mark::place;
 use crate::mark::shared::shared;
 use crate::raw::CollectError;
 use crate::trace::{self, Event};
+use crate::tracked::Tracked;
 use core::sync::atomic::{
     AtomicBool, AtomicIsize, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
@@ -35,6 +38,10 @@ static FREED: AtomicUsize = AtomicUsize::new(0);
 static GENERATIONAL: AtomicBool = AtomicBool::new(false);
 /// [`collect_beside_if_it_pays`] was called.
 static CHOOSES: AtomicBool = AtomicBool::new(false);
+/// See [`collect_beside_from`].
+static BESIDE_FROM: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// The choice for the collection that was asked for last, where there is one.
+static BESIDE: AtomicBool = AtomicBool::new(false);
 /// The last collection found next to nothing.
 static VAIN: AtomicBool = AtomicBool::new(false);
 
@@ -62,6 +69,8 @@ const WAIT_NS: u64 = 500_000;
 const ZEAL_WAIT_NS: u64 = 50_000_000;
 /// How long an allocation waits for a collection of another thread that is to stop the world.
 const STOP_WAIT_NS: u64 = 10_000_000;
+/// How often a thread that found another one collecting tries it itself, before it lets the program go on.
+const TRIES: u32 = 3;
 /// Bytes to be marked for each 256 allocated, 0 for none.
 static RATIO: AtomicU64 = AtomicU64::new(0);
 /// Most bytes that a thread marks at a time now.
@@ -74,7 +83,7 @@ static BEGUN: AtomicUsize = AtomicUsize::new(0);
 /// Counts `n` bytes allocated in collected kinds (less than 0: freed explicitly).
 pub fn allocated(n: isize) {
     let since = SINCE.fetch_add(n, Relaxed) + n;
-    let beside = collector::is_ready() && config::get().concurrent;
+    let beside = collector::is_ready() && runs_beside();
     let aside = if beside { SET_ASIDE } else { 0 };
     if since >= (trigger() / 100 * (100 - aside)) as isize {
         WANTED.store(true, Relaxed);
@@ -145,13 +154,19 @@ fn due(heap: &ThreadHeap) {
 
 /// What an allocation does after its attempt to collect.
 fn ended(attempt: Result<(), CollectError>) {
-    match attempt {
-        Ok(()) => {}
-        // What is allocated while another thread is about to stop the world would be memory that its collection was to save.
-        Err(CollectError::Busy)
-            if saves_memory() && (cycle::wait_for_other(STOP_WAIT_NS) || !WANTED.load(Relaxed)) => {
+    let mut attempt = attempt;
+    // What is allocated while another thread is about to stop the world would be memory that its collection was to save. If that one is
+    // over, but enough has been allocated again, it is this thread's turn.
+    let mut tries = if saves_memory() { TRIES } else { 0 };
+    while tries > 0 && matches!(attempt, Err(CollectError::Busy)) {
+        if cycle::wait_for_other(STOP_WAIT_NS) || !WANTED.load(Relaxed) {
+            return;
         }
-        Err(_) => heap::critical::with(put_off),
+        attempt = cycle::collect(Reason::Allocation);
+        tries -= 1;
+    }
+    if attempt.is_err() {
+        heap::critical::with(put_off);
     }
 }
 
@@ -161,7 +176,7 @@ fn assist(heap: &ThreadHeap) {
     if heap::zeal() {
         return collector::wait(ZEAL_WAIT_NS);
     }
-    if saves_memory() && !config::get().concurrent {
+    if saves_memory() && !runs_beside() {
         let _stall = trace::span(Event::Stall);
         return cycle::wait_for_hold(STOP_WAIT_NS);
     }
@@ -254,17 +269,41 @@ pub fn saves_memory() -> bool {
     LEAST.load(Relaxed) != usize::MAX
 }
 
-/// False where the program is to be stopped for its next collection: if [`collect_beside_if_it_pays`] was called, and marking takes about as long as one
-/// more stop, some tens of microseconds, or every processor has a thread that allocates.
-pub fn is_for_collector() -> bool {
-    let little = LIVE.load(Relaxed).max(SCANNED.load(Relaxed)) < LITTLE;
+/// Collections run beside the program, as far as is known before the next one.
+pub fn runs_beside() -> bool {
+    config::get().concurrent && !CHOOSES.load(Relaxed) || BESIDE.load(Relaxed)
+}
+
+/// A collection is asked for: where it is left to the heap and the program's threads whether it runs beside the program, it is decided now. Not
+/// in a critical section.
+pub fn choose() {
+    let (live, scanned) = (LIVE.load(Relaxed), SCANNED.load(Relaxed));
     let busy = ALLOCATING.load(Relaxed) >= place::processors();
-    !(CHOOSES.load(Relaxed) && (little || busy))
+    let beside = if config::get().concurrent {
+        live.max(scanned) >= LITTLE
+    } else {
+        // Procedures of the program are called with the program stopped in any case.
+        live >= BESIDE_FROM.load(Relaxed)
+            && !kinds::has_procedures()
+            && !disclaim::finds_leaks()
+            && Tracked::outlasts_collection()
+    };
+    BESIDE.store(beside && !busy, Relaxed);
 }
 
 /// Leaves it to the heap and the program's threads, where collections may run beside the program, whether they do.
 pub fn collect_beside_if_it_pays() {
     CHOOSES.store(true, Relaxed);
+}
+
+/// Where collections are not to run beside the program ([`Config::concurrent`](crate::config::Config)), they do all the same when `live` bytes are
+/// reachable, a processor is free for that, the program has no mark procedures, no leaks are looked for, and the system tells without side effects which pages were written.
+/// `usize::MAX`: they do not, as if this had not been called.
+pub fn collect_beside_from(live: usize) {
+    BESIDE_FROM.store(live, Relaxed);
+    if live == usize::MAX {
+        BESIDE.store(false, Relaxed);
+    }
 }
 
 /// What is allocated before the next collection: `t`, or, where little is reachable and memory is saved, up to what the heap has been filled
@@ -293,9 +332,9 @@ fn next() {
         g => g,
     };
     // Threads that allocate at the same time all stand still while one collects, and fill the same room sooner: each has half as much again.
-    // Beside the program a collection takes longer, and costs more by the piece.
+    // Beside the program a collection takes longer, and costs more by the piece: where memory need not be saved it is made more rarely.
     let rooms = match ALLOCATING.load(Relaxed) {
-        1 if c.concurrent => room() * 2,
+        1 if runs_beside() && !saves_memory() => room() * 2,
         1 => room(),
         n => (room() / 2 * 3).saturating_mul(n),
     };

@@ -34,6 +34,16 @@ fn descriptors_behind_the_first_word() {
     oracle("gcj.c").same();
 }
 
+/// In memory that held something else, with collections that stop the world and beside the program.
+#[test]
+fn described_layouts_in_used_memory() {
+    for concurrent in ["no", "yes"] {
+        oracle("reused.c")
+            .env("DUNEGC_CONCURRENT", concurrent)
+            .same();
+    }
+}
+
 #[test]
 fn displacements() {
     oracle("displacements.c").same();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dunegc_tests::oracle;
+use dunegc_tests::{Outcome, oracle};
 
 #[test]
 fn settings() {
@@ -32,6 +32,43 @@ fn incremental() {
 #[test]
 fn incremental_with_manual_marks() {
     oracle("incremental.c").arg("manual").same();
+}
+
+/// Linux says without side effects which pages were written: from 6.7 on.
+fn tells_of_writes() -> bool {
+    let release =
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel's release");
+    let mut numbers = release.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(7))
+}
+
+/// Large heaps are collected beside the program of one thread without being asked for it, unless that is refused.
+#[test]
+fn large_heaps_beside_the_program() {
+    let program = || oracle("large.c").env("DUNEGC_LOG", "gc");
+    program().same();
+    let beside = |outcome: &Outcome| {
+        let stops = outcome
+            .stderr
+            .lines()
+            .filter_map(|l| l.split_once(" stops="));
+        stops.filter(|(_, n)| !n.starts_with("1 ")).count()
+    };
+    let chosen = ["DUNEGC_TEST_CONCURRENT", "DUNEGC_TEST_GENERATIONAL"];
+    if chosen.iter().any(|name| std::env::var_os(name).is_some()) {
+        return;
+    }
+    let outcome = program().own();
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    assert_eq!(
+        beside(&outcome) > 1,
+        tells_of_writes() && cores > 1,
+        "{outcome}"
+    );
+    for refusal in [("DUNEGC_CONCURRENT", "no"), ("GC_DISABLE_INCREMENTAL", "1")] {
+        let outcome = program().env(refusal.0, refusal.1).own();
+        assert_eq!(beside(&outcome), 0, "{outcome}");
+    }
 }
 
 #[test]

@@ -78,10 +78,17 @@ fn number(name: &CStr, suffix: bool) -> Option<usize> {
 /// Least allocation between two collections unless `DUNEGC_MIN_HEAP` says otherwise.
 const LEAST: usize = 512 << 10;
 
+/// Reachable bytes from which on collections run beside the program though it does not ask for them: marking them with the program stopped takes
+/// about a millisecond.
+const LARGE: usize = 5 << 20;
+
 /// Reads them all.
 pub fn read() {
     log_file();
     configure();
+    if !is_concurrency_chosen() && !disables_incremental() {
+        pacer::collect_beside_from(LARGE);
+    }
     if !is_set(c"DUNEGC_MIN_HEAP") {
         pacer::save_memory(LEAST);
     }

@@ -6,11 +6,12 @@
 use super::options::Arena;
 use super::{Config, ConfigError, OPTIONS, env};
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 struct Slot {
-    config: UnsafeCell<Config>,
+    config: UnsafeCell<MaybeUninit<Config>>,
     text: UnsafeCell<[u8; Arena::SIZE]>,
 }
 
@@ -20,7 +21,7 @@ unsafe impl Sync for Slot {}
 const SLOTS: usize = 8;
 static SLOT: [Slot; SLOTS] = [const {
     Slot {
-        config: UnsafeCell::new(Config::DEFAULT),
+        config: UnsafeCell::new(MaybeUninit::zeroed()),
         text: UnsafeCell::new([0; Arena::SIZE]),
     }
 }; SLOTS];
@@ -69,12 +70,12 @@ pub fn init_from_env() {
     // SAFETY: `take` gave this slot to us alone.
     let (config, text) = unsafe { (&mut *slot.config.get(), &mut *slot.text.get()) };
     let mut problems = false;
-    *config = env::parse(
+    let config = config.write(env::parse(
         variables.clone(),
         secure,
         &mut Arena::Room(text),
         &mut |_| problems = true,
-    );
+    ));
     if CURRENT
         .compare_exchange(ptr::null_mut(), config, Ordering::AcqRel, Ordering::Acquire)
         .is_ok()
@@ -127,10 +128,7 @@ pub(super) fn install(config: Config) -> Result<(), ConfigError> {
         ));
     };
     // SAFETY: `take` gave this slot to us alone.
-    let p = unsafe {
-        *slot.config.get() = config;
-        slot.config.get()
-    };
+    let p = unsafe { (*slot.config.get()).write(config) };
     CURRENT.store(p, Ordering::Release);
     Ok(())
 }

@@ -84,7 +84,7 @@ impl Generations {
         match c.generational {
             // Where memory is saved, all of a small heap is written from one collection to the next.
             Generational::Auto if pacer::saves_memory() && self.old < SMALL => false,
-            Generational::Auto => self.pause == 0 && (self.promising || c.concurrent),
+            Generational::Auto => self.pause == 0 && (self.promising || pacer::runs_beside()),
             Generational::Yes => true,
             Generational::No => false,
         }

@@ -10,7 +10,6 @@ mod short;
 mod stopped;
 
 use crate::collector;
-use crate::config;
 use crate::finalize;
 use crate::gather::Gathered;
 use crate::heap::{self, alloc, marking};
@@ -129,14 +128,14 @@ pub(crate) fn collect_short() -> Option<Result<(), CollectError>> {
 
 /// Collects on the collector's own thread: beside the running program, or, if that is not wanted, with it held.
 pub(crate) fn collect_here() -> Result<(), CollectError> {
-    if UNTIDY.load(Relaxed) && !config::get().concurrent {
+    if UNTIDY.load(Relaxed) && !pacer::runs_beside() {
         UNTIDY.store(false, Relaxed);
         return with_cycle(false, Cycle::tidy);
     }
     if !hooks::may_collect(false) {
         return Err(CollectError::Busy);
     }
-    if config::get().concurrent {
+    if pacer::runs_beside() {
         with_cycle(true, Cycle::run_beside)?;
     } else {
         with_cycle(true, Cycle::run_held)?;
@@ -170,7 +169,7 @@ pub(crate) fn wait_for_hold(ns: u64) {
 
 /// Collections are for the collector's own thread.
 pub(crate) fn is_for_collector() -> bool {
-    config::get().concurrent || GENERATIONAL.load(Relaxed)
+    pacer::runs_beside() || GENERATIONAL.load(Relaxed)
 }
 
 /// Runs `f` as the only collection of the process.

@@ -281,8 +281,8 @@ impl Cycle {
     ) -> usize {
         let reclaim = heap::has_suspects();
         let two_cycles = reclaim && reason != Reason::Exhausted && !pacer::is_tight();
-        let kept = config::get().concurrent && collector::is_ready()
-            || beside && self.generations.usable();
+        let kept =
+            pacer::runs_beside() && collector::is_ready() || beside && self.generations.usable();
         self.marks_left = kept || finalize::are_marks_wanted();
         sweep::begin(two_cycles, self.marks_left);
         if !kept {
@@ -292,7 +292,7 @@ impl Cycle {
         let scanned = (live + tally.roots as usize).saturating_sub(tally.atomic as usize);
         let (allocating, cores) = (registry::count_allocating(), place::processors());
         // The collector's thread may be at work beside those that allocate.
-        let own = usize::from(config::get().concurrent && collector::is_ready());
+        let own = usize::from(pacer::runs_beside() && collector::is_ready());
         self.spare_core = allocating + own < cores;
         let generational = self.generations.usable() && beside;
         pacer::collected(live, scanned, generational, allocating.min(cores));

@@ -78,7 +78,7 @@ impl Cycle {
     /// With the world stopped and all `marked` bytes marked: finds out whether generational collections will pay. If so, the heap is
     /// watched from here on.
     fn learn(&mut self, reason: Reason, marked: usize) -> bool {
-        if config::get().concurrent || !config::get().background {
+        if pacer::runs_beside() || !config::get().background {
             return false;
         }
         let mortality = self.sample.mortality();

@@ -56,6 +56,9 @@ pub fn init() {
     if READY.load(Relaxed) != 0 {
         return;
     }
+    // No block exists yet that could be taken for one of theirs.
+    thread::EMPTY.own_nothing();
+    thread::ENDED.own_nothing();
     let s = crate::setup::settings();
     COLLECT_MALLOC.store(s.collect_malloc, Relaxed);
     TAGS.store(s.tags, Relaxed);

@@ -54,7 +54,7 @@ pub fn save_memory() {
 
 /// The blocks that are prepared together by the thread that needs the first of them, at most [`HUGE_BLOCKS`].
 pub fn step() -> usize {
-    if config::get().concurrent {
+    if crate::pacer::runs_beside() {
         SHORT_BLOCKS
     } else {
         HUGE_BLOCKS

@@ -6,7 +6,10 @@ use super::layout::GROUPS;
 use super::thread::{Cache, ThreadHeap};
 use super::{batch, central, front, lists, marking, remote, runs, sweep};
 use crate::kind::Kind;
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::{
+    Ordering::{Relaxed, Release},
+    fence,
+};
 
 /// Bytes after which a thread adds what it took to the global count.
 const REPORT: isize = 64 << 10;
@@ -50,9 +53,10 @@ fn next_block(heap: &ThreadHeap, kind: Kind, class: u8) -> Option<Block> {
             }
             continue;
         }
-        if !(super::is_collected(kind) && sweep::step()) {
-            break;
+        if super::is_collected(kind) && (sweep::step() || sweep::others_found_more()) {
+            continue;
         }
+        break;
     }
     let run = runs::allocate(1, 1)?;
     init(run.first, kind, class, run.zero, owner);
@@ -110,7 +114,9 @@ fn take_word(heap: &ThreadHeap, cache: &Cache, kind: Kind, class: u8, b: Block) 
     if w >= fresh {
         h.fresh.store(w as u32 + 1, Relaxed);
     }
-    cache.base.store(b.addr() + w * 64 * size, Relaxed);
+    let base = b.addr() + w * 64 * size;
+    let dirty = dirty && !clear_described(kind, base, size, bits);
+    cache.base.store(base, Relaxed);
     cache.size.store(size as u32, Relaxed);
     cache.dirty.store(u32::from(dirty), Relaxed);
     cache.word.store(b.0 as usize * GROUPS + w, Relaxed);
@@ -119,6 +125,24 @@ fn take_word(heap: &ThreadHeap, cache: &Cache, kind: Kind, class: u8, b: Block) 
     }
     cache.bits.store(bits, Release);
     account(heap, kind, n as usize * size);
+    true
+}
+
+/// Zeroes the slots `bits` of the word at `base` if objects of the kind are scanned by a descriptor: from now on a collection beside the
+/// program may take them for objects, and what was there before for a descriptor. True if it has.
+fn clear_described(kind: Kind, base: usize, size: usize, bits: u64) -> bool {
+    if !kind.is_described() {
+        return false;
+    }
+    let mut left = bits;
+    while left != 0 {
+        let slot = base + left.trailing_zeros() as usize * size;
+        // SAFETY: free slots of a block of the thread's own, which nobody else uses.
+        unsafe { core::ptr::write_bytes(slot as *mut u8, 0, size) };
+        left &= left - 1;
+    }
+    // The marker of this thread or another one that finds a mark finds the zeroes.
+    fence(Release);
     true
 }
 

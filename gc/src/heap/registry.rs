@@ -252,11 +252,9 @@ impl Registry {
         let p = self.arena as *mut ThreadHeap;
         self.arena += size;
         // SAFETY: `p` is page-aligned, mapped, zero, and handed out only here. All fields are integers, and zero as in
-        // `ThreadHeap::new` but for the owner words; pages of kinds that are not used are not touched.
+        // `ThreadHeap::new`; pages of kinds that are not used are not touched.
         let heap = unsafe { &*p };
-        for owner in &heap.owner {
-            owner.store(super::thread::OWNS_NOTHING, Relaxed);
-        }
+        heap.own_nothing();
         Some(heap)
     }
 }

@@ -20,6 +20,11 @@ pub fn save_memory() {
     ON.store(true, Relaxed);
 }
 
+/// [`save_memory`] was called.
+pub fn saves_memory() -> bool {
+    ON.load(Relaxed)
+}
+
 /// Gives back what lies behind the first `used_end` objects of `b`, all free, if it may be storage. While the block is being swept.
 pub fn trim(b: Block, used_end: usize) {
     let h = b.head();

@@ -26,6 +26,8 @@ static SPARE_MALLOC: AtomicBool = AtomicBool::new(false);
 static KEEP_MARKS: AtomicBool = AtomicBool::new(false);
 static FREED_BYTES: AtomicU64 = AtomicU64::new(0);
 static SWEEP_NS: AtomicU64 = AtomicU64::new(0);
+/// How long a thread waits for sweepers that may not be running, before it takes new storage: some time slices.
+const WAIT_NS: u64 = 20_000_000;
 
 /// Number of the current epoch, from 1.
 #[inline]
@@ -120,8 +122,23 @@ pub fn finish() {
     wait_until(|| CURSOR.is_idle());
 }
 
+/// Where memory is saved, and nothing is left to claim: waits for sweepers that are still at their batches, because what they free is
+/// storage that need not come from the system. True if any were, and ended within [`WAIT_NS`].
+pub fn others_found_more() -> bool {
+    if CURSOR.is_idle() || !spare::saves_memory() {
+        return false;
+    }
+    let until = crate::sys::clock::now_ns() + WAIT_NS;
+    let mut in_time = true;
+    wait_until(|| {
+        in_time = crate::sys::clock::now_ns() < until;
+        !in_time || CURSOR.is_idle()
+    });
+    in_time
+}
+
 /// Spins; lets other threads run in between, because the one waited for may not be running.
-fn wait_until(done: impl Fn() -> bool) {
+fn wait_until(mut done: impl FnMut() -> bool) {
     let mut spins = 0u32;
     while !done() {
         spins += 1;
@@ -319,5 +336,46 @@ fn sweep_large(b: Block, kind: Kind) {
         let size = b.head().length.load(Relaxed) as usize;
         FREED_BYTES.fetch_add(size as u64, Relaxed);
         super::large::release(b, round_up(size, BLOCK) / BLOCK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::testing;
+    use std::sync::Barrier;
+    use std::time::Duration;
+
+    /// A thread that finds nothing to claim looks again when whoever still sweeps is done, where memory is saved; not if that one takes
+    /// too long.
+    #[test]
+    fn the_end_of_others_batches_is_waited_for() {
+        let path = concat!(module_path!(), "::the_end_of_others_batches_is_waited_for");
+        testing::in_own_process(path, || {
+            let swept = AtomicBool::new(false);
+            let attempt = |ms: u64| {
+                let begun = Barrier::new(2);
+                swept.store(false, Relaxed);
+                CURSOR.begin(2);
+                std::thread::scope(|s| {
+                    s.spawn(|| {
+                        CURSOR.step(|_| {
+                            begun.wait();
+                            std::thread::sleep(Duration::from_millis(ms));
+                            swept.store(true, Relaxed);
+                        })
+                    });
+                    begun.wait();
+                    (others_found_more(), swept.load(Relaxed))
+                })
+            };
+            assert!(!attempt(5).0, "memory is not saved");
+            spare::save_memory();
+            assert!(!others_found_more(), "nobody sweeps");
+            // On a busy machine the other thread may get no time.
+            let found = (0..100).map(|_| attempt(1)).find(|a| a.0);
+            assert_eq!(found, Some((true, true)));
+            assert_eq!(attempt(1000), (false, false), "too long");
+        });
     }
 }

@@ -129,7 +129,7 @@ impl Cache {
 }
 
 impl ThreadHeap {
-    /// A heap with nothing in it and an owner word that no block has.
+    /// A heap with nothing in it, all zero: it takes no room in a file. [`Self::own_nothing`] comes before the first block.
     pub const fn new() -> Self {
         ThreadHeap {
             flags: CriticalFlags::new(),
@@ -137,7 +137,7 @@ impl ThreadHeap {
             batch_word: AtomicUsize::new(0),
             batch_bits: AtomicU64::new(0),
             remote_batches: [const { RemoteBatch::EMPTY }; REMOTE_BATCHES],
-            owner: [const { AtomicU32::new(OWNS_NOTHING) }; KINDS],
+            owner: [const { AtomicU32::new(0) }; KINDS],
             zeal: AtomicU32::new(0),
             unreported: AtomicIsize::new(0),
             taken: AtomicU64::new(0),
@@ -148,6 +148,13 @@ impl ThreadHeap {
             stashes: [const { [const { Stash::EMPTY }; 1 << CLASS_BITS] }; KINDS],
             partial: [const { [const { AtomicU32::new(0) }; CLASSES] }; KINDS],
             remote: Padded(AtomicU32::new(0)),
+        }
+    }
+
+    /// Gives it an owner word that no block has.
+    pub fn own_nothing(&self) {
+        for owner in &self.owner {
+            owner.store(OWNS_NOTHING, Relaxed);
         }
     }
 
@@ -230,7 +237,8 @@ pub const NO_OWNER: u32 = u32::MAX;
 /// In [`ThreadHeap::owner`] of a heap that has no blocks: no block has it.
 pub const OWNS_NOTHING: u32 = u32::MAX - 1;
 
-/// The heap of threads that have none: every cache empty, so that allocation takes the slow path. Never written.
+/// The heap of threads that have none: every cache empty, so that allocation takes the slow path. Written only when the heap is set
+/// up.
 pub static EMPTY: ThreadHeap = ThreadHeap::new();
 
 /// The heap of threads that gave theirs back because they end. As [`EMPTY`], but only an allocation, not a free, gives such a
