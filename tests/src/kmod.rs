@@ -91,7 +91,7 @@ export PATH=/bin
 echo 60 > /proc/sys/kernel/watchdog_thresh
 echo 150 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout
 bad=0
-try() { echo "== $(cut -d" " -f1 /proc/uptime) $*"; timeout 3600 "$@" || { echo "FAILED: $*"; bad=1; }; }
+try() { echo "== $(cut -d" " -f1 /proc/uptime) $*"; timeout $LIMIT "$@" || { echo "FAILED: $*"; bad=1; }; }
 # What the kernel has complained about since the last time; more words may be given.
 complaints='BUG|WARN|Oops|stall|lockup|general protection|page allocation failure'
 clean() { dmesg | grep -E "$complaints$1" && { bad=1; dmesg | tail -200; }; dmesg -c > /dev/null; }
@@ -117,10 +117,14 @@ pub fn fuzz_seconds(usual: u32) -> u32 {
 
 /// A script for a machine: loads the module, does what is asked for, and ends with a look at the kernel's log. `fuzz`: seconds for the fuzzer.
 pub fn script(body: &str, fuzz: u32) -> String {
-    let seed = std::env::var("KMOD_FUZZ_SEED").unwrap_or_else(|_| "1".to_owned());
+    let set = |name: &str| std::env::var(name).ok();
+    let seed = set("KMOD_FUZZ_SEED").unwrap_or_else(|| "1".to_owned());
+    let requests = set("KMOD_FUZZ_REQUESTS").unwrap_or_default();
     format!("{BEGIN}{body}{END}")
+        .replace("$LIMIT", &(3600 + fuzz).to_string())
         .replace("$FUZZ_SECONDS", &fuzz.to_string())
         .replace("$FUZZ_SEED", &seed)
+        .replace("$FUZZ_REQUESTS", &requests)
 }
 
 /// What a machine wrote, checked for what the script's status does not say.
@@ -186,7 +190,7 @@ for i in 1 2 3; do
     try insmod /dune.ko
     try /safety registers
 done
-try /fuzz $FUZZ_SECONDS $FUZZ_SEED
+try /fuzz $FUZZ_SECONDS $FUZZ_SEED $FUZZ_REQUESTS
 "#;
 
 /// What runs in [`DIRTY`].
@@ -219,6 +223,6 @@ beside() {
     grep -q 'dune: inside at the end' /tmp/out || { echo "FAILED to stay: $*"; bad=1; }
     grep 'dunegc:' /tmp/out && { echo "FAILED: $*"; bad=1; }
 }
-beside dune /gcbench --long-lived 12
+beside dune /gcbench --long-lived 12 $GCBENCH
 for source in dune dune-wp; do beside $source /mutators 2 3 5; done
 "#;
