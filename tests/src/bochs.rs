@@ -75,7 +75,7 @@ fn loader(to: &Path) -> Result<(), String> {
 
 const GRUB: &str = "set timeout=0
 multiboot /pvh
-module /vmlinux vmlinux LINE no5lvl nowatchdog
+module /vmlinux vmlinux LINE nokaslr no5lvl nowatchdog
 module /initrd initrd
 boot
 ";

@@ -140,17 +140,18 @@ pub fn check(text: &str) {
     }
 }
 
-/// The suites of libdune and the reference programs that count exits.
+/// The suites of libdune but one, and the reference programs that count exits; `$PAGES` of them are written and harvested.
 pub const SUITES: &str = r#"
 /bin/busybox ln -s /bin/busybox /tmp/echo
 try /engine kmod
 try /guest --test-threads=1
 try /threads --test-threads=1
-try /trouble --test-threads=1
-/counts > /tmp/counts; cat /tmp/counts
+/counts $PAGES > /tmp/counts; cat /tmp/counts
 try grep -x '1000 system calls: 1000 exits' /tmp/counts
 try grep -x '1000 first writes to clean pages: 0 exits' /tmp/counts
 try grep -x '1000 faults handled: 0 exits' /tmp/counts
+try grep -x '$PAGES first writes: 0 exits' /tmp/counts
+try grep -x 'harvest of $PAGES pages: $PAGES written, at most 1 exit: true' /tmp/counts
 try /invlpg
 try /traps
 echo "== two at once"
@@ -158,6 +159,11 @@ echo "== two at once"
 try /guest --test-threads=1
 wait $one || { cat /tmp/one; bad=1; }
 "#;
+
+/// The suite of libdune with an engine that makes trouble, which asks more of libdune than of the module.
+pub const TROUBLE: &str = "
+try /trouble --test-threads=1
+";
 
 /// What guests may not do, what processes may do to guests, and requests that make no sense; for two processors.
 pub const PROMISES: &str = r#"
@@ -193,7 +199,7 @@ done
 try /fuzz $FUZZ_SECONDS $FUZZ_SEED $FUZZ_REQUESTS
 "#;
 
-/// What runs in [`DIRTY`].
+/// What runs in [`dirty`] and [`gcbench`].
 pub fn dirty_programs() -> [(&'static str, PathBuf); 6] {
     [
         ("conformance", test_program("dunegc", "dirty_conformance")),
@@ -205,12 +211,15 @@ pub fn dirty_programs() -> [(&'static str, PathBuf); 6] {
     ]
 }
 
-/// The conformance suite of the dirty sources in guest mode, who else writes to memory, and collections beside programs, which stay in guest mode and lose
-/// nothing. The emulators take their time for the long random rounds; those of
+/// The conformance suite of the dirty sources in guest mode, and who else writes to memory. The emulators take their time for the long random rounds; those of
 /// `threads` do the same.
-pub const DIRTY: &str = r#"
+const CONFORMANCE: &str = "
 try /conformance dune:: dune_wp:: --skip liar --skip ten_thousand --test-threads=1
 try /hazards --test-threads=1
+";
+
+/// `beside SOURCE PROGRAM`: collections beside a program, which stays in guest mode and loses nothing.
+const BESIDE: &str = r#"
 export DUNE_ENGINE=kmod
 # Whoever stops the emulator for some seconds has not found a thread that cannot be stopped.
 export DUNEGC_STOP_TIMEOUT=120000
@@ -223,6 +232,18 @@ beside() {
     grep -q 'dune: inside at the end' /tmp/out || { echo "FAILED to stay: $*"; bad=1; }
     grep 'dunegc:' /tmp/out && { echo "FAILED: $*"; bad=1; }
 }
-beside dune /gcbench --long-lived 12 $GCBENCH
-for source in dune dune-wp; do beside $source /mutators 2 3 5; done
 "#;
+
+const MUTATORS: &str = "
+for source in dune dune-wp; do beside $source /mutators 2 3 5; done
+";
+
+/// What is written in guest mode is known, and collections beside programs rely on that. `gcbench`: arguments of GCBench.
+pub fn dirty(gcbench: &str) -> String {
+    format!("{CONFORMANCE}{BESIDE}beside dune /gcbench {gcbench}{MUTATORS}")
+}
+
+/// GCBench alone, with collections beside it.
+pub fn gcbench() -> String {
+    format!("{BESIDE}beside dune /gcbench --long-lived 12\n")
+}

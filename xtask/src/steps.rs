@@ -416,21 +416,22 @@ fn kmod(context: &Context) -> Result<Outcome> {
 }
 
 fn bochs(context: &Context) -> Result<Outcome> {
-    in_bochs(context, &["on_the_module"])
+    in_bochs(context, &["on_the_module"], 30)
 }
 
 fn bochs_long(context: &Context) -> Result<Outcome> {
-    in_bochs(context, &["promises", "on_two_processors"])
+    in_bochs(context, &["promises", "on_two_processors", "whole"], 120)
 }
 
-fn in_bochs(context: &Context, filters: &[&str]) -> Result<Outcome> {
+/// `minutes`: the longest that it may take.
+fn in_bochs(context: &Context, filters: &[&str], minutes: u64) -> Result<Outcome> {
     let mut args = vec!["test", "--package", "dunegc-tests", "--test", "kmod_bochs"];
     args.push("--");
     args.extend(filters);
     context
         .cargo(&args)
         .env("DUNEGC_LIB", context.library())
-        .limit(Duration::from_secs(30 * 60))
+        .limit(Duration::from_secs(minutes * 60))
         .run()?;
     Ok(Outcome::Passed)
 }
