@@ -51,32 +51,71 @@ fn headers(dir: &Path) -> PathBuf {
     folder
 }
 
-/// The module, built in a copy of its sources below a scratch folder. A warning is an error.
+/// Fetches the headers of the newest kernel in Debian's backports into `lists`, `cache` and `root`, and prints their package's name. They name each other by
+/// absolute paths, and want a tool for debugging information if they have a kernel to take some from.
+const NEWEST: &str = r#"
+. /etc/os-release
+mkdir -p lists/partial cache/archives/partial
+keys=/usr/share/keyrings/debian-archive-keyring.gpg
+echo "deb [signed-by=$keys] http://deb.debian.org/debian $VERSION_CODENAME-backports main" > sources
+options="-q -o Dir::Etc::sourcelist=$PWD/sources -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$PWD/lists -o Dir::Cache=$PWD/cache"
+apt-get $options update >&2
+package=$(apt-cache $options depends linux-headers-amd64 | sed -n 's/.*Depends: //p')
+version=${package#linux-headers-}
+version=${version%-amd64}
+apt-get $options download "$package" "linux-headers-$version-common" "linux-kbuild-$version" >&2
+for archive in *.deb; do dpkg -x "$archive" root; done
+rm -f ./*.deb "root/usr/src/$package/vmlinux"
+sed -i "s#/usr/src/#$PWD/root/usr/src/#" "root/usr/src/$package/Makefile"
+echo "$package"
+"#;
+
+/// The headers of the newest kernel that Debian offers for its release here, in a scratch folder.
+///
+/// # Panics
+/// They cannot be had.
+pub fn newest_headers(dir: &Path) -> PathBuf {
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir).expect("a folder");
+    let script = format!("set -eu; {NEWEST}");
+    let (text, good) = output("sh", &["-c", &script], dir);
+    assert!(good, "no headers of a newer kernel can be had:\n{text}");
+    let package = text.lines().find(|l| l.starts_with("linux-headers-"));
+    dir.join("root/usr/src").join(package.expect("a name"))
+}
+
+/// The module, built in `to` from a copy of its sources, for the kernel of these headers. A warning is an error.
+///
+/// # Panics
+/// It cannot be built.
+pub fn build(headers: &Path, to: &Path) -> PathBuf {
+    let _ = fs::remove_dir_all(to);
+    let (text, good) = output(
+        "cp",
+        &["-r", "kmod", &to.display().to_string()],
+        workspace(),
+    );
+    assert!(good, "{text}");
+    let kernel = format!("KDIR={}", headers.display());
+    let (text, good) = output("make", &["clean", &kernel], to);
+    assert!(good, "{text}");
+    let (text, good) = output("make", &[&kernel], to);
+    assert!(good && !text.contains("warning"), "{text}");
+    to.join("dune.ko")
+}
+
+/// The module for the kernel that machines run, built below a scratch folder.
 ///
 /// # Panics
 /// It cannot be built.
 pub fn module(dir: &Path) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
-        let headers = headers(dir);
         // Of each test program its own: they may run at once.
         let own = std::env::current_exe().expect("a name");
         let own = own.file_stem().expect("a name").to_string_lossy();
         let own = own.rsplit_once('-').map_or(&*own, |(name, _)| name);
-        let to = dir.join(format!("{own}-build"));
-        let _ = fs::remove_dir_all(&to);
-        let (text, good) = output(
-            "cp",
-            &["-r", "kmod", &to.display().to_string()],
-            workspace(),
-        );
-        assert!(good, "{text}");
-        let kernel = format!("KDIR={}", headers.display());
-        let (text, good) = output("make", &["clean", &kernel], &to);
-        assert!(good, "{text}");
-        let (text, good) = output("make", &[&kernel], &to);
-        assert!(good && !text.contains("warning"), "{text}");
-        to.join("dune.ko")
+        build(&headers(dir), &dir.join(format!("{own}-build")))
     };
     BUILT.get_or_init(build).clone()
 }

@@ -131,8 +131,13 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "bochs-long",
-        about: "the same: keeps its promises, and all with two processors; only on request, or by vm-test",
+        about: "the same: keeps its promises, all with two processors, GCBench with its usual trees; only on request, or by vm-test",
         run: bochs_long,
+    },
+    Step {
+        name: "kmod-newest",
+        about: "the module dune builds for the newest kernel of Debian's backports; only on request, or by vm-test",
+        run: kmod_newest,
     },
     Step {
         name: "torture",
@@ -166,13 +171,13 @@ const LIBGC_LIBRARY_TESTS: &[&str] = &[
 ];
 
 /// Run only if named: they take too long beside the others.
-const ON_REQUEST: &[&str] = &["bochs-long"];
+const ON_REQUEST: &[&str] = &["bochs-long", "kmod-newest"];
 
 /// Runs the chosen steps to the end (or to the first failure) and sums up.
 pub fn test(context: &Context, only: &[String], list: bool, fail_fast: bool) -> Result<()> {
     if list {
         for step in STEPS {
-            println!("{:<10} {}", step.name, step.about);
+            println!("{:<11} {}", step.name, step.about);
         }
         return Ok(());
     }
@@ -413,6 +418,10 @@ fn dune(context: &Context) -> Result<Outcome> {
 
 fn kmod(context: &Context) -> Result<Outcome> {
     whole_system(context, &["kmod"], &[])
+}
+
+fn kmod_newest(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["kmod_newest"], &[])
 }
 
 fn bochs(context: &Context) -> Result<Outcome> {
