@@ -2,6 +2,7 @@
  *
  * Binary trees of many sizes, top-down and bottom-up, while a tree and an array of doubles stay alive.
  *   --long-lived DEPTH  depth of the tree that stays (16; 22 is 268 MB of nodes)
+ *   --depth DEPTH       depth of the largest of the many trees (16); the first one, which is thrown away, is by two deeper
  *   --threads N         each of N threads does the same whole work (1)
  *   --mutate N          subtrees of the long-lived tree replaced between two phases (0)
  *   --swap P            on average P of 100 000 allocations are followed by a swap of two random subtrees of the
@@ -10,7 +11,7 @@
  */
 #include "bench.h"
 
-enum { STRETCH_DEPTH = 18, ARRAY_DOUBLES = 500000, MIN_DEPTH = 4, MAX_DEPTH = 16, MUTATED_HEIGHT = 3 };
+enum { ARRAY_DOUBLES = 500000, MIN_DEPTH = 4, MUTATED_HEIGHT = 3 };
 
 typedef struct node {
     struct node *left, *right;
@@ -19,7 +20,7 @@ typedef struct node {
 
 enum { MAX_THREADS = 64, MAX_SLEEPERS = 256, SLEEPER_DEPTH = 10 };
 
-static long long_lived_depth, threads, mutations, swaps, sleepers;
+static long long_lived_depth, most_depth, stretch_depth, threads, mutations, swaps, sleepers;
 
 /* Swaps subtrees of this thread's long-lived tree; nothing before the tree is complete. */
 static __thread struct {
@@ -110,7 +111,7 @@ static uint64_t tree_order(const node *n, uint64_t sum) {
 }
 
 static uint64_t time_construction(int depth) {
-    long iterations = 2 * tree_size(STRETCH_DEPTH) / tree_size(depth);
+    long iterations = 2 * tree_size((int)stretch_depth) / tree_size(depth);
     uint64_t sum = 0;
     for (long k = 0; k < iterations; k++) {
         node *tree = new_node(NULL, NULL);
@@ -148,7 +149,7 @@ static void *run(void *arg) {
     struct work *w = arg;
     uint64_t random = 88172645463325252u;
     probe_begin();
-    node *stretch = make_tree(STRETCH_DEPTH);
+    node *stretch = make_tree((int)stretch_depth);
     w->sum = spine(stretch);
     destroy(stretch);
     stretch = NULL;
@@ -172,7 +173,7 @@ static void *run(void *arg) {
         draw_distance();
     }
 
-    for (int depth = MIN_DEPTH; depth <= MAX_DEPTH; depth += 2) {
+    for (int depth = MIN_DEPTH; depth <= most_depth; depth += 2) {
         w->sum = bench_mix(w->sum, time_construction(depth));
         if (mutations && long_lived_depth > MUTATED_HEIGHT) mutate(w->tree, (int)long_lived_depth, &random);
     }
@@ -251,12 +252,18 @@ static uint64_t wake_sleepers(void) {
 
 int main(int argc, char **argv) {
     long_lived_depth = bench_option(argc, argv, "--long-lived", 16);
+    most_depth = bench_option(argc, argv, "--depth", 16);
+    stretch_depth = most_depth + 2;
     threads = bench_option(argc, argv, "--threads", 1);
     mutations = bench_option(argc, argv, "--mutate", 0);
     swaps = bench_option(argc, argv, "--swap", 0);
     sleepers = bench_option(argc, argv, "--sleepers", 0);
     if (threads < 1 || threads > MAX_THREADS || long_lived_depth > 28) {
         fprintf(stderr, "gcbench: --threads is 1 to %d and --long-lived 0 to 28\n", MAX_THREADS);
+        return 2;
+    }
+    if (most_depth < MIN_DEPTH || most_depth > 24) {
+        fprintf(stderr, "gcbench: --depth is %d to 24\n", MIN_DEPTH);
         return 2;
     }
     if (sleepers > MAX_SLEEPERS || swaps > 100000 || (swaps && long_lived_depth < 1)) {

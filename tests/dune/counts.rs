@@ -1,5 +1,5 @@
-//! How many exits operations take. `dune-counts machine`: also how many exits of the processor KVM has counted for them, interrupts left out; needs
-//! debugfs at /sys/kernel/debug and a machine without other guests.
+//! How many exits operations take. `dune-counts [PAGES] [machine]`: with many pages (65536, which is 256 MiB); also how many exits of the processor KVM has
+//! counted for them, interrupts left out, which needs debugfs at /sys/kernel/debug and a machine without other guests.
 
 use dunegc_tests::pages;
 use libdune::arch::pte::Rights;
@@ -8,8 +8,6 @@ use libdune::{Config, Dune};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 
 const N: usize = 1000;
-/// 256 MiB.
-const MANY: usize = 65_536;
 
 fn give_back(trap: &mut Trap) -> Verdict {
     let at = trap.address as usize & !4095;
@@ -59,12 +57,12 @@ impl Machine {
     }
 }
 
-fn many(dune: Dune, machine: Option<&Machine>) {
-    let memory = pages(MANY);
+fn many(dune: Dune, count: usize, machine: Option<&Machine>) {
+    let memory = pages(count);
     let (start, len) = (memory.as_ptr() as usize, memory.len());
     dune.map(start, len).expect("inside");
     let write = || {
-        for page in 0..MANY {
+        for page in 0..count {
             // SAFETY: inside the mapping, which only this thread writes.
             unsafe { ((start + page * 4096) as *mut u8).write_volatile(1) };
         }
@@ -74,13 +72,13 @@ fn many(dune: Dune, machine: Option<&Machine>) {
     let before = dune.stats().exits();
     write();
     println!(
-        "65536 first writes: {} exits",
+        "{count} first writes: {} exits",
         dune.stats().exits() - before
     );
     let before = dune.stats().exits();
     let found = harvest(dune, start, len);
     println!(
-        "harvest of 65536 pages: {found} written, at most 1 exit: {}",
+        "harvest of {count} pages: {found} written, at most 1 exit: {}",
         dune.stats().exits() - before <= 1
     );
     let stop = AtomicBool::new(false);
@@ -111,18 +109,21 @@ fn many(dune: Dune, machine: Option<&Machine>) {
         stop.store(true, Relaxed);
     });
     let Some(machine) = machine else { return };
-    println!("machine: 65536 first writes: {} exits", {
+    println!("machine: {count} first writes: {} exits", {
         machine.during(|| {
             harvest(dune, start, len);
             write();
         })
     });
-    println!("machine: harvest of 65536 pages, all written: {} exits", {
-        machine.during(|| {
-            write();
-            harvest(dune, start, len);
-        })
-    });
+    println!(
+        "machine: harvest of {count} pages, all written: {} exits",
+        {
+            machine.during(|| {
+                write();
+                harvest(dune, start, len);
+            })
+        }
+    );
     println!("machine: 1000 system calls: {} exits", {
         machine.during(|| {
             (0..N).for_each(|_| {
@@ -132,7 +133,7 @@ fn many(dune: Dune, machine: Option<&Machine>) {
     });
     dune.on_exception(trap::PAGE_FAULT, Some(give_back))
         .expect("a handler");
-    println!("machine: 65536 faults handled: {} exits", {
+    println!("machine: {count} faults handled: {} exits", {
         machine.during(|| {
             let flush = dune.protect(start, len, Rights::R).expect("pages");
             dune.flush(flush).expect("inside");
@@ -142,7 +143,9 @@ fn many(dune: Dune, machine: Option<&Machine>) {
 }
 
 fn main() {
-    let machine = std::env::args().nth(1).map(|_| Machine);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let machine = words.iter().any(|w| w == "machine").then_some(Machine);
+    let many_pages = words.iter().find_map(|w| w.parse().ok());
     let memory = pages(N);
     let (start, len) = (memory.as_ptr() as usize, memory.len());
     let dune = Dune::enter(Config::default()).unwrap_or_else(|e| panic!("{e}"));
@@ -191,5 +194,5 @@ fn main() {
     );
     dune.on_exception(trap::PAGE_FAULT, None)
         .expect("no handler");
-    many(dune, machine.as_ref());
+    many(dune, many_pages.unwrap_or(65_536), machine.as_ref());
 }

@@ -100,8 +100,8 @@ pub fn moves() {
         for n in 0..64u64 {
             assert!(stay((n / 3) as usize % 2), "two processors are needed");
             for run in &mut runs {
-                guest.device.run(run).expect("it runs");
-                assert_eq!((run.exit, run.regs.rax), (abi::EXIT_HALT, n + 1));
+                // Over interruptions: the kernel may have work for a thread that it moves.
+                assert_eq!((guest.run(run), run.regs.rax), (abi::EXIT_HALT, n + 1));
             }
         }
         assert_eq!(guest.read(0x10_0000), 128);

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::initrd::{self, output};
 use crate::kernel::{debian_kernel, uncompressed};
 use crate::library::workspace;
-use crate::qemu::Machine;
+use crate::qemu::{LINE, Machine};
 
 impl Machine<'_> {
     /// As [`Machine::run`].
@@ -27,7 +27,7 @@ impl Machine<'_> {
         copy(&kernel, &dir.join("cd/vmlinux"))?;
         copy(&initrd, &dir.join("cd/initrd"))?;
         loader(&dir.join("cd/pvh"))?;
-        fs::write(boot.join("grub.cfg"), GRUB).map_err(|e| e.to_string())?;
+        fs::write(boot.join("grub.cfg"), GRUB.replace("LINE", LINE)).map_err(|e| e.to_string())?;
         let disk = "grub-mkrescue -d /usr/lib/grub/i386-pc -o cd.iso cd";
         output("sh", &["-c", disk], &dir)
             .map_err(|e| format!("{e}; install grub-common, grub-pc-bin, xorriso and mtools"))?;
@@ -75,7 +75,7 @@ fn loader(to: &Path) -> Result<(), String> {
 
 const GRUB: &str = "set timeout=0
 multiboot /pvh
-module /vmlinux vmlinux console=ttyS0 panic=-1 quiet mitigations=off nokaslr no5lvl nowatchdog
+module /vmlinux vmlinux LINE nokaslr no5lvl nowatchdog
 module /initrd initrd
 boot
 ";

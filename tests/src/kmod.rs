@@ -51,32 +51,71 @@ fn headers(dir: &Path) -> PathBuf {
     folder
 }
 
-/// The module, built in a copy of its sources below a scratch folder. A warning is an error.
+/// Fetches the headers of the newest kernel in Debian's backports into `lists`, `cache` and `root`, and prints their package's name. They name each other by
+/// absolute paths, and want a tool for debugging information if they have a kernel to take some from.
+const NEWEST: &str = r#"
+. /etc/os-release
+mkdir -p lists/partial cache/archives/partial
+keys=/usr/share/keyrings/debian-archive-keyring.gpg
+echo "deb [signed-by=$keys] http://deb.debian.org/debian $VERSION_CODENAME-backports main" > sources
+options="-q -o Dir::Etc::sourcelist=$PWD/sources -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$PWD/lists -o Dir::Cache=$PWD/cache"
+apt-get $options update >&2
+package=$(apt-cache $options depends linux-headers-amd64 | sed -n 's/.*Depends: //p')
+version=${package#linux-headers-}
+version=${version%-amd64}
+apt-get $options download "$package" "linux-headers-$version-common" "linux-kbuild-$version" >&2
+for archive in *.deb; do dpkg -x "$archive" root; done
+rm -f ./*.deb "root/usr/src/$package/vmlinux"
+sed -i "s#/usr/src/#$PWD/root/usr/src/#" "root/usr/src/$package/Makefile"
+echo "$package"
+"#;
+
+/// The headers of the newest kernel that Debian offers for its release here, in a scratch folder.
+///
+/// # Panics
+/// They cannot be had.
+pub fn newest_headers(dir: &Path) -> PathBuf {
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir).expect("a folder");
+    let script = format!("set -eu; {NEWEST}");
+    let (text, good) = output("sh", &["-c", &script], dir);
+    assert!(good, "no headers of a newer kernel can be had:\n{text}");
+    let package = text.lines().find(|l| l.starts_with("linux-headers-"));
+    dir.join("root/usr/src").join(package.expect("a name"))
+}
+
+/// The module, built in `to` from a copy of its sources, for the kernel of these headers. A warning is an error.
+///
+/// # Panics
+/// It cannot be built.
+pub fn build(headers: &Path, to: &Path) -> PathBuf {
+    let _ = fs::remove_dir_all(to);
+    let (text, good) = output(
+        "cp",
+        &["-r", "kmod", &to.display().to_string()],
+        workspace(),
+    );
+    assert!(good, "{text}");
+    let kernel = format!("KDIR={}", headers.display());
+    let (text, good) = output("make", &["clean", &kernel], to);
+    assert!(good, "{text}");
+    let (text, good) = output("make", &[&kernel], to);
+    assert!(good && !text.contains("warning"), "{text}");
+    to.join("dune.ko")
+}
+
+/// The module for the kernel that machines run, built below a scratch folder.
 ///
 /// # Panics
 /// It cannot be built.
 pub fn module(dir: &Path) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
-        let headers = headers(dir);
         // Of each test program its own: they may run at once.
         let own = std::env::current_exe().expect("a name");
         let own = own.file_stem().expect("a name").to_string_lossy();
         let own = own.rsplit_once('-').map_or(&*own, |(name, _)| name);
-        let to = dir.join(format!("{own}-build"));
-        let _ = fs::remove_dir_all(&to);
-        let (text, good) = output(
-            "cp",
-            &["-r", "kmod", &to.display().to_string()],
-            workspace(),
-        );
-        assert!(good, "{text}");
-        let kernel = format!("KDIR={}", headers.display());
-        let (text, good) = output("make", &["clean", &kernel], &to);
-        assert!(good, "{text}");
-        let (text, good) = output("make", &[&kernel], &to);
-        assert!(good && !text.contains("warning"), "{text}");
-        to.join("dune.ko")
+        build(&headers(dir), &dir.join(format!("{own}-build")))
     };
     BUILT.get_or_init(build).clone()
 }
@@ -91,7 +130,7 @@ export PATH=/bin
 echo 60 > /proc/sys/kernel/watchdog_thresh
 echo 150 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout
 bad=0
-try() { echo "== $(cut -d" " -f1 /proc/uptime) $*"; timeout 3600 "$@" || { echo "FAILED: $*"; bad=1; }; }
+try() { echo "== $(cut -d" " -f1 /proc/uptime) $*"; timeout $LIMIT "$@" || { echo "FAILED: $*"; bad=1; }; }
 # What the kernel has complained about since the last time; more words may be given.
 complaints='BUG|WARN|Oops|stall|lockup|general protection|page allocation failure'
 clean() { dmesg | grep -E "$complaints$1" && { bad=1; dmesg | tail -200; }; dmesg -c > /dev/null; }
@@ -117,10 +156,14 @@ pub fn fuzz_seconds(usual: u32) -> u32 {
 
 /// A script for a machine: loads the module, does what is asked for, and ends with a look at the kernel's log. `fuzz`: seconds for the fuzzer.
 pub fn script(body: &str, fuzz: u32) -> String {
-    let seed = std::env::var("KMOD_FUZZ_SEED").unwrap_or_else(|_| "1".to_owned());
+    let set = |name: &str| std::env::var(name).ok();
+    let seed = set("KMOD_FUZZ_SEED").unwrap_or_else(|| "1".to_owned());
+    let requests = set("KMOD_FUZZ_REQUESTS").unwrap_or_default();
     format!("{BEGIN}{body}{END}")
+        .replace("$LIMIT", &(3600 + fuzz).to_string())
         .replace("$FUZZ_SECONDS", &fuzz.to_string())
         .replace("$FUZZ_SEED", &seed)
+        .replace("$FUZZ_REQUESTS", &requests)
 }
 
 /// What a machine wrote, checked for what the script's status does not say.
@@ -136,17 +179,18 @@ pub fn check(text: &str) {
     }
 }
 
-/// The suites of libdune and the reference programs that count exits.
+/// The suites of libdune but one, and the reference programs that count exits; `$PAGES` of them are written and harvested.
 pub const SUITES: &str = r#"
 /bin/busybox ln -s /bin/busybox /tmp/echo
 try /engine kmod
 try /guest --test-threads=1
 try /threads --test-threads=1
-try /trouble --test-threads=1
-/counts > /tmp/counts; cat /tmp/counts
+/counts $PAGES > /tmp/counts; cat /tmp/counts
 try grep -x '1000 system calls: 1000 exits' /tmp/counts
 try grep -x '1000 first writes to clean pages: 0 exits' /tmp/counts
 try grep -x '1000 faults handled: 0 exits' /tmp/counts
+try grep -x '$PAGES first writes: 0 exits' /tmp/counts
+try grep -x 'harvest of $PAGES pages: $PAGES written, at most 1 exit: true' /tmp/counts
 try /invlpg
 try /traps
 echo "== two at once"
@@ -154,6 +198,11 @@ echo "== two at once"
 try /guest --test-threads=1
 wait $one || { cat /tmp/one; bad=1; }
 "#;
+
+/// The suite of libdune with an engine that makes trouble, which asks more of libdune than of the module.
+pub const TROUBLE: &str = "
+try /trouble --test-threads=1
+";
 
 /// What guests may not do, what processes may do to guests, and requests that make no sense; for two processors.
 pub const PROMISES: &str = r#"
@@ -186,10 +235,10 @@ for i in 1 2 3; do
     try insmod /dune.ko
     try /safety registers
 done
-try /fuzz $FUZZ_SECONDS $FUZZ_SEED
+try /fuzz $FUZZ_SECONDS $FUZZ_SEED $FUZZ_REQUESTS
 "#;
 
-/// What runs in [`DIRTY`].
+/// What runs in [`dirty`] and [`gcbench`].
 pub fn dirty_programs() -> [(&'static str, PathBuf); 6] {
     [
         ("conformance", test_program("dunegc", "dirty_conformance")),
@@ -201,12 +250,15 @@ pub fn dirty_programs() -> [(&'static str, PathBuf); 6] {
     ]
 }
 
-/// The conformance suite of the dirty sources in guest mode, who else writes to memory, and collections beside programs, which stay in guest mode and lose
-/// nothing. The emulators take their time for the long random rounds; those of
+/// The conformance suite of the dirty sources in guest mode, and who else writes to memory. The emulators take their time for the long random rounds; those of
 /// `threads` do the same.
-pub const DIRTY: &str = r#"
+const CONFORMANCE: &str = "
 try /conformance dune:: dune_wp:: --skip liar --skip ten_thousand --test-threads=1
 try /hazards --test-threads=1
+";
+
+/// `beside SOURCE PROGRAM`: collections beside a program, which stays in guest mode and loses nothing.
+const BESIDE: &str = r#"
 export DUNE_ENGINE=kmod
 # Whoever stops the emulator for some seconds has not found a thread that cannot be stopped.
 export DUNEGC_STOP_TIMEOUT=120000
@@ -219,6 +271,18 @@ beside() {
     grep -q 'dune: inside at the end' /tmp/out || { echo "FAILED to stay: $*"; bad=1; }
     grep 'dunegc:' /tmp/out && { echo "FAILED: $*"; bad=1; }
 }
-beside dune /gcbench --long-lived 12
-for source in dune dune-wp; do beside $source /mutators 2 3 5; done
 "#;
+
+const MUTATORS: &str = "
+for source in dune dune-wp; do beside $source /mutators 2 3 5; done
+";
+
+/// What is written in guest mode is known, and collections beside programs rely on that. `gcbench`: arguments of GCBench.
+pub fn dirty(gcbench: &str) -> String {
+    format!("{CONFORMANCE}{BESIDE}beside dune /gcbench {gcbench}{MUTATORS}")
+}
+
+/// GCBench alone, with collections beside it.
+pub fn gcbench() -> String {
+    format!("{BESIDE}beside dune /gcbench --long-lived 12\n")
+}

@@ -16,6 +16,7 @@ fn soft_dirty_conforms_on_a_debian_kernel() {
         cpus: 2,
         parallel: true,
         counted: false,
+        kaslr: false,
         limit: 900,
     };
     let text = match machine.run() {

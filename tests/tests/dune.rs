@@ -106,6 +106,7 @@ fn reference_programs_in_qemu(
         cpus: 1,
         parallel: true,
         counted: false,
+        kaslr: false,
         limit: 400,
     };
     let text = match machine.run() {
@@ -210,6 +211,7 @@ fn collections_on_a_debian_kernel_with_nested_paging() {
         cpus: 1,
         parallel: true,
         counted: false,
+        kaslr: false,
         limit: 400,
     };
     let text = match machine.run() {
@@ -237,6 +239,7 @@ fn protection_takes_a_seventh_of_the_instructions() {
         cpus: 1,
         parallel: false,
         counted: true,
+        kaslr: false,
         limit: 400,
     };
     let text = match machine.run() {

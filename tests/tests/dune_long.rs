@@ -18,6 +18,7 @@ fn machine(name: &str, programs: &[(&str, PathBuf)], script: &str, counted: bool
         cpus: 1,
         parallel: !counted,
         counted,
+        kaslr: false,
         limit: 3600,
     };
     let text = machine.run().unwrap_or_else(|e| panic!("{e}"));

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dunegc_tests::kmod::{self, DIRTY, PROMISES, SUITES};
+use dunegc_tests::kmod::{self, PROMISES, SUITES, TROUBLE};
 use dunegc_tests::{
     Machine, build_command, build_preload, compile_benchmark, library, test_program,
 };
@@ -34,6 +34,8 @@ fn boot(
         // Emulated by threads of their own, two processors lose dirty bits in guests, under kvm-amd as well.
         parallel: false,
         counted,
+        // Nothing of the module depends on where the kernel is.
+        kaslr: name == "kmod-safety",
         limit: 900 + fuzz,
     };
     let text = machine.run().unwrap_or_else(|e| panic!("{e}"));
@@ -57,23 +59,24 @@ fn guest_mode_works_on_the_module() {
         ("invlpg", program(env!("CARGO_BIN_EXE_dune-invlpg"))),
         ("traps", program(env!("CARGO_BIN_EXE_dune-traps"))),
     ];
-    boot("kmod-suites", 1, false, &[], &programs, SUITES);
+    let script = format!("{SUITES}{TROUBLE}").replace("$PAGES", "16384");
+    boot("kmod-suites", 1, false, &[], &programs, &script);
 }
 
-/// What is written in guest mode is known, and collections beside programs rely on that. `cpus`: processors.
-fn dirty(name: &str, cpus: u32) {
+/// What is written in guest mode is known, and collections beside programs rely on that. `cpus`: processors. `gcbench`: arguments of GCBench.
+fn dirty(name: &str, cpus: u32, gcbench: &str) {
     let programs = kmod::dirty_programs();
-    boot(name, cpus, false, &[], &programs, DIRTY);
+    boot(name, cpus, false, &[], &programs, &kmod::dirty(gcbench));
 }
 
 #[test]
 fn writes_are_known_on_one_processor() {
-    dirty("kmod-dirty", 1);
+    dirty("kmod-dirty", 1, "--long-lived 12 --depth 12");
 }
 
 #[test]
 fn writes_are_known_on_two_processors() {
-    dirty("kmod-dirty-2", 2);
+    dirty("kmod-dirty-2", 2, "--long-lived 12 --depth 14");
 }
 
 /// What guests may not do, what processes may do to guests, and requests that make no sense; beside a kernel whose own hypervisor is loaded.
@@ -86,7 +89,7 @@ fn the_module_keeps_its_promises() {
     boot("kmod-safety", 2, false, MODULES, &programs, PROMISES);
 }
 
-/// GCBench natively and in guest mode, then with marking beside it.
+/// GCBench natively and in guest mode, then, with smaller trees, with marking beside it.
 const PROGRAMS: &str = r#"
 try /costs native
 try /costs kvm
@@ -100,7 +103,7 @@ inside="--lib / --env DUNE=stats"
 run native env LD_LIBRARY_PATH=/ DUNEGC_CONCURRENT=no /gcbench
 run kmod /dunegc run --engine kmod $inside --env DUNEGC_CONCURRENT=no -- /gcbench
 export DUNEGC_MIN_HEAP=1M
-run kmod-concurrent /dunegc run --engine kmod $inside --env DUNEGC_CONCURRENT=yes --env DUNEGC_DIRTY=dune -- /gcbench
+run kmod-concurrent /dunegc run --engine kmod $inside --env DUNEGC_CONCURRENT=yes --env DUNEGC_DIRTY=dune -- /gcbench --depth 14
 "#;
 
 /// The number behind the first `before` that follows `section`.

@@ -93,6 +93,7 @@ fn run() -> Result<()> {
                 "kmod",
                 "bochs",
                 "bochs-long",
+                "kmod-newest",
             ];
             let steps = steps.map(String::from);
             steps::test(&context, &steps, false, false)

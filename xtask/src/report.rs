@@ -38,7 +38,7 @@ pub fn footer(entry: &Entry) {
 pub fn summary(entries: &[Entry]) -> usize {
     println!("\n==== summary");
     for entry in entries {
-        println!("{:<10} {}", entry.name, verdict(entry));
+        println!("{:<11} {}", entry.name, verdict(entry));
         for note in &entry.notes {
             println!("             {note}");
         }

@@ -131,8 +131,13 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "bochs-long",
-        about: "the same: keeps its promises, and all with two processors; only on request, or by vm-test",
+        about: "the same: keeps its promises, all with two processors, GCBench with its usual trees; only on request, or by vm-test",
         run: bochs_long,
+    },
+    Step {
+        name: "kmod-newest",
+        about: "the module dune builds for the newest kernel of Debian's backports; only on request, or by vm-test",
+        run: kmod_newest,
     },
     Step {
         name: "torture",
@@ -166,13 +171,13 @@ const LIBGC_LIBRARY_TESTS: &[&str] = &[
 ];
 
 /// Run only if named: they take too long beside the others.
-const ON_REQUEST: &[&str] = &["bochs-long"];
+const ON_REQUEST: &[&str] = &["bochs-long", "kmod-newest"];
 
 /// Runs the chosen steps to the end (or to the first failure) and sums up.
 pub fn test(context: &Context, only: &[String], list: bool, fail_fast: bool) -> Result<()> {
     if list {
         for step in STEPS {
-            println!("{:<10} {}", step.name, step.about);
+            println!("{:<11} {}", step.name, step.about);
         }
         return Ok(());
     }
@@ -415,22 +420,27 @@ fn kmod(context: &Context) -> Result<Outcome> {
     whole_system(context, &["kmod"], &[])
 }
 
+fn kmod_newest(context: &Context) -> Result<Outcome> {
+    whole_system(context, &["kmod_newest"], &[])
+}
+
 fn bochs(context: &Context) -> Result<Outcome> {
-    in_bochs(context, &["on_the_module"])
+    in_bochs(context, &["on_the_module"], 30)
 }
 
 fn bochs_long(context: &Context) -> Result<Outcome> {
-    in_bochs(context, &["promises", "on_two_processors"])
+    in_bochs(context, &["promises", "on_two_processors", "whole"], 120)
 }
 
-fn in_bochs(context: &Context, filters: &[&str]) -> Result<Outcome> {
+/// `minutes`: the longest that it may take.
+fn in_bochs(context: &Context, filters: &[&str], minutes: u64) -> Result<Outcome> {
     let mut args = vec!["test", "--package", "dunegc-tests", "--test", "kmod_bochs"];
     args.push("--");
     args.extend(filters);
     context
         .cargo(&args)
         .env("DUNEGC_LIB", context.library())
-        .limit(Duration::from_secs(30 * 60))
+        .limit(Duration::from_secs(minutes * 60))
         .run()?;
     Ok(Outcome::Passed)
 }
