@@ -1,8 +1,8 @@
 //! A collection beside the running program.
 //!
-//! Phases: finish the last sweep; arm the dirty source; a short stop, in which the roots are listed and objects begin to
-//! be born marked; mark from a copy of the roots while the program runs; if the program has mark procedures, a short stop in which they are
-//! asked what the marked objects refer to; harvest the pages that were written and scan what
+//! Phases: finish the last sweep; arm the dirty source; a short stop, in which the roots are listed; mark from a copy of the roots while the
+//! program runs; a short stop, in which the roots are listed again and objects begin to be born marked; if the program has mark procedures, a
+//! short stop in which they are asked what the marked objects refer to; harvest the pages that were written and scan what
 //! is marked on them, as long as that gets less; stop; last harvest and all roots; finish marking; begin the sweep; resume.
 //!
 //! An object is found if something refers to it at the last stop: either a root does, which is scanned then; or a marked

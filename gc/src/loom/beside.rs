@@ -46,6 +46,8 @@ struct Rules {
     protect_first: bool,
     /// Objects handed out during the mark phase are marked.
     born: bool,
+    /// The last stop traces none of them.
+    bounded: bool,
     /// They too are scanned where they were written.
     scan_born: bool,
     /// What was written during a collection is scanned by the next one that keeps its marks.
@@ -56,6 +58,7 @@ const ALL: Rules = Rules {
     last_harvest: true,
     protect_first: true,
     born: true,
+    bounded: true,
     scan_born: true,
     aged: true,
 };
@@ -165,7 +168,7 @@ impl World {
         world.finish(registers);
         let is_marked = world.objects[SLOT].mark.load(Relaxed) != 0;
         assert!(
-            !cached || was_marked || !is_marked,
+            !world.rules.bounded || !cached || was_marked || !is_marked,
             "the last stop traces what was allocated meanwhile"
         );
         world.sweep();
@@ -306,6 +309,18 @@ fn loom_what_only_an_unscanned_new_object_refers_to_is_lost() {
 fn loom_without_born_marks_the_last_stop_traces_new_objects() {
     let rules = Rules { born: false, ..ALL };
     check(rules, INSERT);
+}
+
+/// As long as objects are not born marked, and the last stop may trace them.
+#[test]
+fn loom_without_born_marks_new_objects_are_found() {
+    let rules = Rules {
+        born: false,
+        bounded: false,
+        ..ALL
+    };
+    check(rules, INSERT);
+    check(rules, TRANSFER);
 }
 
 #[test]
