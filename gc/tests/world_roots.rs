@@ -165,20 +165,15 @@ fn the_callers_own_stack_and_registers() {
 #[test]
 fn the_callers_own_registers() {
     struct Look {
-        world: Option<world::StoppedWorld>,
         secret: Secret,
         found: Vec<(RootKind, usize)>,
     }
     /// So small that it leaves some of the registers that it must preserve alone.
     extern "C" fn look(l: &mut Look) {
-        let Look {
-            world,
-            secret,
-            found,
-        } = l;
-        let w = world.as_ref().unwrap();
+        let w = world::stop().unwrap();
+        let Look { secret, found } = l;
         roots::enumerate(
-            w,
+            &w,
             RootsConfig {
                 mappings: Mappings::SegmentsOnly,
             },
@@ -189,11 +184,9 @@ fn the_callers_own_registers() {
     }
     let _one = alone();
     let mut l = Look {
-        world: None,
         secret: Secret::new(),
         found: Vec::with_capacity(64),
     };
-    l.world = Some(world::stop().unwrap());
     // SAFETY: the registers are declared as changed or saved; the call follows the ABI, the stack is aligned by hand.
     unsafe {
         std::arch::asm!(
@@ -203,7 +196,6 @@ fn the_callers_own_registers() {
             m = in(reg) black_box(MASK), look = sym look, inout("r12") l.secret.0 => _, in("rdi") &raw mut l,
             lateout("r13") _, lateout("r14") _, lateout("r15") _, clobber_abi("C"));
     }
-    l.world = None;
     assert!(
         kinds(&l.found).contains(&RootKind::Registers),
         "{:x?}",

@@ -24,6 +24,16 @@ fn linked_without_preload() {
 }
 
 #[test]
+fn old_frames_do_not_keep_dead_trees() {
+    let link = link_with_library();
+    let args: Vec<&str> = link.iter().map(String::as_str).collect();
+    // Beside the program, what was alive when a collection began stays as well.
+    let run = Run::new(compile_with("old_frames", "linked", &args));
+    let outcome = run.env("DUNEGC_CONCURRENT", "no").ok();
+    assert!(outcome.stdout.ends_with("ok\n"), "{outcome}");
+}
+
+#[test]
 fn with_one_and_with_many_markers() {
     for markers in ["1", "2", "7"] {
         in_modes(

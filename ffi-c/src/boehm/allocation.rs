@@ -16,9 +16,12 @@ pub fn get(kind: Kind, size: usize) -> *mut c_void {
     }
 }
 
+gc::registers_aside! {
+    fn get_slow(kind: Kind, size: usize) -> *mut c_void = get_here
+}
+
 #[cold]
-#[inline(never)]
-extern "C" fn get_slow(kind: Kind, size: usize) -> *mut c_void {
+extern "C" fn get_here(kind: Kind, size: usize) -> *mut c_void {
     first_use();
     let p = raw::alloc(kind, size);
     if p.is_null() {

@@ -192,6 +192,7 @@ fn with_cycle<R>(
         c.caller = *regs;
         f(&mut c)
     });
+    world::aside::wipe();
     IS_SHORT.store(c.generations.is_short(), Relaxed);
     GENERATIONAL.store(c.generations.pays(), Relaxed);
     HOLDER.store(0, Relaxed);

@@ -96,9 +96,12 @@ unsafe fn clear(p: *mut u8, size: usize) {
     }
 }
 
+crate::registers_aside! {
+    fn alloc_slow(kind: Kind, size: usize, zero: bool) -> *mut u8 = alloc_here
+}
+
 #[cold]
-#[inline(never)]
-fn alloc_slow(kind: Kind, size: usize, zero: bool) -> *mut u8 {
+extern "C" fn alloc_here(kind: Kind, size: usize, zero: bool) -> *mut u8 {
     if size > MAX_SIZE {
         return ptr::null_mut();
     }

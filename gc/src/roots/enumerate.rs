@@ -1,6 +1,6 @@
 //! The enumeration: threads first, then one walk over the mappings.
 use super::classify::Class;
-use super::plan::{Entry, Plan, RED_ZONE};
+use super::plan::{Entry, Plan};
 use super::ranges::RangeSet;
 use super::read::{COPY, Reader, swap_in_use};
 use super::registered::{Tables, tables};
@@ -8,7 +8,7 @@ use super::{Mappings, RootKind, RootRange, RootsConfig};
 use crate::sys::pagemap::Pagemap;
 use crate::sys::raw::Errno;
 use crate::sys::scratch;
-use crate::world::{Registers, StoppedWorld, with_spilled_registers};
+use crate::world::StoppedWorld;
 use core::sync::atomic::{AtomicUsize, Ordering::*};
 
 /// Why the roots could not be found. No object may be reclaimed then.
@@ -39,27 +39,13 @@ impl core::fmt::Display for RootsError {
 /// may overlap. `exclude` lists (first address, address behind) of the collector's own memory: exact ranges, because the
 /// kernel joins neighbouring mappings into one. Stacks and registered ranges count even inside.
 ///
-/// Ranges other than transient ones stay readable and unchanged until the world is resumed, as long as the function that
-/// called `enumerate` does not return (its frame holds the caller's registers).
-#[inline(always)]
+/// Ranges other than transient ones stay readable and unchanged until the world is resumed. Of the calling thread's stack they hold what
+/// was in use when the world was stopped.
 pub fn enumerate(
     world: &StoppedWorld,
     cfg: RootsConfig,
     exclude: &[(usize, usize)],
     emit: &mut dyn FnMut(RootRange),
-) -> Result<(), RootsError> {
-    // Inlined into the caller, so that the registers are the caller's.
-    with_spilled_registers(|regs| run(world, cfg, exclude, emit, regs))
-}
-
-/// Out of line: what `enumerate` calls with the caller's registers.
-#[inline(never)]
-fn run(
-    world: &StoppedWorld,
-    cfg: RootsConfig,
-    exclude: &[(usize, usize)],
-    emit: &mut dyn FnMut(RootRange),
-    regs: &Registers,
 ) -> Result<(), RootsError> {
     let memory = |e: Errno| RootsError::Memory(e.0);
     // SAFETY: a StoppedWorld exists, so this thread holds the world lock; `add` and its kin wait for it.
@@ -68,7 +54,7 @@ fn run(
         excluded,
         plan,
     } = unsafe { tables() };
-    plan.begin(regs, exclude, excluded).map_err(memory)?;
+    plan.begin(exclude, excluded).map_err(memory)?;
     for t in world.threads() {
         plan.thread(t, emit).map_err(memory)?;
     }
@@ -124,9 +110,9 @@ impl Walk<'_> {
             return;
         }
         let mut lo = m.start;
-        if m.main_stack && m.start <= plan.main_sp && plan.main_sp <= m.end {
+        if m.main_stack && m.start <= plan.main_low && plan.main_low <= m.end {
             // The kernel made it for the main thread alone: what lies below the stack pointer is unused.
-            lo = lo.max(plan.main_sp.saturating_sub(RED_ZONE));
+            lo = lo.max(plan.main_low);
         }
         let kind = point.unwrap_or(if m.segment {
             RootKind::Data

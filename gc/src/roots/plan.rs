@@ -6,14 +6,14 @@ use crate::sys::map_query;
 use crate::sys::proc_maps::{self, Mapping};
 use crate::sys::raw::{Errno, getpid};
 use crate::sys::scratch::{self, ScratchVec};
-use crate::world::{Registers, StoppedThread, for_each_exempt_stack};
+use crate::world::{StoppedThread, for_each_exempt_stack};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The highest address of the main thread's stack; 0: not known yet. It stays.
 static MAIN_STACK: AtomicUsize = AtomicUsize::new(0);
 
 /// The ABI lets leaf functions use this much below the stack pointer.
-pub(super) const RED_ZONE: usize = 128;
+const RED_ZONE: usize = 128;
 
 /// A readable mapping.
 #[derive(Clone, Copy)]
@@ -39,13 +39,11 @@ pub(super) struct Plan {
     pub holes: RangeSet,
     /// Addresses whose whole mapping counts: stack pointers without bounds, thread pointers. Sorted.
     pub points: ScratchVec<(usize, RootKind)>,
-    /// The main thread's stack pointer, if it is on its own stack and its bounds are not known; else 0.
-    pub main_sp: usize,
+    /// The lowest address in use of the main thread's stack, if it is on its own stack and its bounds are not known; else 0.
+    pub main_low: usize,
     /// The readable mappings. All are listed before the first is handed out: whoever collects ranges may map memory for
     /// them, which must not become a root, least of all as it may move.
     pub mappings: ScratchVec<Entry>,
-    /// The registers with which `enumerate` was called.
-    pub own: Registers,
 }
 
 impl Plan {
@@ -56,22 +54,13 @@ impl Plan {
             wholes: RangeSet::new(),
             holes: RangeSet::new(),
             points: ScratchVec::new(),
-            main_sp: 0,
+            main_low: 0,
             mappings: ScratchVec::new(),
-            own: Registers {
-                saved: [0; 6],
-                sp: 0,
-            },
         }
     }
 
     /// Starts over. `exclude` is the collector's, `excluded` the program's.
-    pub fn begin(
-        &mut self,
-        regs: &Registers,
-        exclude: &[(usize, usize)],
-        excluded: &RangeSet,
-    ) -> Result<(), Errno> {
+    pub fn begin(&mut self, exclude: &[(usize, usize)], excluded: &RangeSet) -> Result<(), Errno> {
         for set in [
             &mut self.excluded,
             &mut self.stacks,
@@ -81,8 +70,7 @@ impl Plan {
             set.clear();
         }
         self.points.clear();
-        self.main_sp = 0;
-        self.own = *regs;
+        self.main_low = 0;
         for (lo, hi) in exclude.iter().chain(excluded.as_slice()) {
             self.excluded.add(*lo, *hi)?;
         }
@@ -179,13 +167,10 @@ impl Plan {
         };
         registers(t.registers);
         registers(t.vectors);
-        let mut sp = t.sp;
-        if t.is_caller {
-            let own = &raw const self.own as usize;
-            registers((own, own + size_of::<Registers>()));
-            sp = sp.min(self.own.sp);
-        }
-        let low = sp.saturating_sub(RED_ZONE);
+        let sp = t.sp;
+        // What the caller called since is the collector's, which holds no pointers of the program's but leaves many.
+        let unused = if t.is_caller { 0 } else { RED_ZONE };
+        let low = sp.saturating_sub(unused);
         let (lo, hi) = t.stack;
         let main = t.tid == getpid();
         // The main thread's bounds follow its resource limit, not its mapping; that one is found by its name.
@@ -202,7 +187,7 @@ impl Plan {
         } else if !on_stack {
             // A stack that nobody told about; possibly a coroutine's.
             if main {
-                self.main_sp = sp;
+                self.main_low = low;
             }
             self.point(sp, RootKind::Stack, emit)?;
         }

@@ -16,6 +16,7 @@
 //! on any signal: poll, ppoll, select, pselect, epoll_wait, epoll_pwait, nanosleep, clock_nanosleep (and sleep, usleep),
 //! io_getevents, semop, semtimedop, msgrcv, msgsnd, sigtimedwait, sigwaitinfo, sigsuspend, pause, and socket calls with a
 //! timeout set. read on inotify descriptors is restarted since Linux 3.8.
+pub(crate) mod aside;
 mod error;
 mod exempt;
 mod flags;
