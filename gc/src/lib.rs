@@ -59,6 +59,8 @@ pub mod kinds;
 mod leaks;
 #[cfg(not(loom))]
 mod links;
+
+mod look;
 /// The lock-free protocols and their models; nothing else is built for loom.
 #[cfg(loom)]
 #[path = "loom/mod.rs"]

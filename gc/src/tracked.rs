@@ -8,6 +8,7 @@ use crate::dirty::{self, Kind, Outcome, When};
 use crate::heap::block::{Block, State};
 use crate::heap::layout::{self, BLOCK};
 use crate::heap::{marking, runs};
+use crate::look;
 use crate::mark::shared::Range;
 use crate::sys::scratch::ScratchVec;
 use crate::zeal;
@@ -32,6 +33,8 @@ pub struct Tracked {
     aged: ScratchVec<Range>,
     /// What was written so far in this one.
     aging: ScratchVec<Range>,
+    /// Helpers look through the watched part.
+    looking: bool,
 }
 
 impl Tracked {
@@ -44,6 +47,7 @@ impl Tracked {
             written: ScratchVec::new(),
             aged: ScratchVec::new(),
             aging: ScratchVec::new(),
+            looking: false,
         }
     }
 
@@ -81,6 +85,11 @@ impl Tracked {
             self.aging.push(*r).ok()?;
         }
         Some(bytes)
+    }
+
+    /// With the world stopped: has helpers begin what [`Self::harvest`] with [`When::Stopped`] ends.
+    pub fn begin_last(&mut self) {
+        self.looking = self.watching && look::begin();
     }
 
     /// With the world stopped, for a collection in which no object is born: finds what was written since the last one. What is
@@ -121,9 +130,15 @@ impl Tracked {
         let (mut bytes, mut ok) = (0, true);
         let written = &mut self.written;
         if self.watching {
-            let outcome = dirty::harvest(when, &mut |r| {
-                ok &= push(written, r.start, r.end, &mut bytes);
-            });
+            let mut sink = |r: dirty::Range| ok &= push(written, r.start, r.end, &mut bytes);
+            let looked = core::mem::take(&mut self.looking) && look::end(&mut sink).is_some();
+            let outcome = if looked {
+                #[cfg(feature = "paranoid")]
+                check_look(written);
+                Outcome::Pages(0)
+            } else {
+                dirty::harvest(when, &mut sink)
+            };
             if outcome == Outcome::Everything || zeal::harvest_fails() {
                 self.forget();
                 (bytes, ok) = (0, true);
@@ -255,6 +270,21 @@ impl Tracked {
         }
         true
     }
+}
+
+/// What helpers found is what one thread finds, who looks again.
+#[cfg(feature = "paranoid")]
+fn check_look(written: &[Range]) {
+    let outcome = dirty::harvest(LOOK, &mut |r| {
+        for at in (r.start..r.end).step_by(4096) {
+            let found = written.iter().any(|w| w.lo <= at && at < w.hi);
+            assert!(found, "paranoid: no helper reported the page {at:#x}");
+        }
+    });
+    assert!(
+        outcome != Outcome::Everything,
+        "paranoid: the source failed"
+    );
 }
 
 /// The source must not watch malloc'ed memory: libc has system calls write to it which nobody can announce.

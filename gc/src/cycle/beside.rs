@@ -264,12 +264,15 @@ impl Cycle {
         account: &mut Account,
     ) -> Option<Tally> {
         self.prepare(true);
+        self.tracked.begin_last();
+        let gathered = self.gather(world, scope());
         let mut span = trace::span(Event::Harvest);
-        let written = self.tracked.harvest(When::Stopped { keep: false })?;
-        span.set((written / 4096) as u64);
+        let written = self.tracked.harvest(When::Stopped { keep: false });
+        span.set((written? / 4096) as u64);
         drop(span);
-        account.harvested(written);
-        let marked = self.mark(world, scope(), Some(tally), markers);
+        account.harvested(written?);
+        gathered?;
+        let marked = self.mark_gathered(world, scope(), Some(tally), markers);
         self.expose();
         marked
     }

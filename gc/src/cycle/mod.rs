@@ -15,6 +15,7 @@ use crate::gather::Gathered;
 use crate::heap::{self, alloc, marking};
 use crate::hooks;
 use crate::kinds;
+use crate::look;
 use crate::mark::shared::shared;
 use crate::mark::{pool, rescan};
 use crate::pacer;
@@ -382,5 +383,6 @@ pub(crate) fn after_fork_child() {
     drop(c);
     crate::collector::after_fork_child();
     pool::after_fork_child();
+    look::after_fork_child();
     world::after_fork_child();
 }

@@ -174,20 +174,35 @@ impl Cycle {
         });
     }
 
-    /// With the world stopped: marks everything reachable. What is marked already is, with `so_far`, the work of markers beside the
-    /// program, and was scanned but where the last harvest says that it was written. `None` if memory was refused.
+    /// With the world stopped: [`Self::gather`]s and [`Self::mark_gathered`].
     #[inline(always)]
     pub(super) fn mark(
+        &mut self,
+        world: &StoppedWorld,
+        scope: Scope,
+        so_far: Option<Tally>,
+        markers: usize,
+    ) -> Option<Tally> {
+        self.gather(world, scope)?;
+        self.mark_gathered(world, scope, so_far, markers)
+    }
+
+    /// With the world stopped: lists all roots. `None` if memory was refused.
+    pub(super) fn gather(&mut self, world: &StoppedWorld, scope: Scope) -> Option<()> {
+        toggle::ask();
+        let _roots = trace::span(Event::Roots);
+        gather::roots(&mut self.gathered, world, scope, true)
+    }
+
+    /// With the world stopped and the roots listed: marks everything reachable. What is marked already is, with `so_far`, the work of markers
+    /// beside the program, and was scanned but where the last harvest says that it was written. `None` if memory was refused.
+    pub(super) fn mark_gathered(
         &mut self,
         world: &StoppedWorld,
         mut scope: Scope,
         so_far: Option<Tally>,
         markers: usize,
     ) -> Option<Tally> {
-        toggle::ask();
-        let roots = trace::span(Event::Roots);
-        gather::roots(&mut self.gathered, world, scope, true)?;
-        drop(roots);
         let mut span = trace::span(Event::FinalMark);
         let spare = !self.gathered.unseen().is_empty();
         if spare {

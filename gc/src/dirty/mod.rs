@@ -143,16 +143,17 @@ pub fn harvest(when: When, sink: &mut dyn FnMut(Range)) -> Outcome {
     outcome
 }
 
-/// For a last harvest by several threads, each with parts of its own of the armed and tracked ranges: a walk over clean pages takes 3 ns per
-/// page. With the world stopped, from the stop to the resume, instead of [`harvest`] with [`When::Stopped`]. `None`: the source cannot; use
-/// [`harvest`]. After an error of any part, everything counts as written.
-pub fn reader() -> Option<Reader> {
+/// For a last harvest by several threads, each with parts of its own of the armed and tracked ranges, which `list` is called with: a walk over clean
+/// pages takes 3 ns per page. With the world stopped, from the stop to the resume, instead of [`harvest`] with [`When::Stopped`]. `None`: the
+/// source cannot; use [`harvest`], also after an error of any part.
+pub fn reader(list: impl FnOnce(&[Range])) -> Option<Reader> {
     let tracking = TRACKING.lock();
-    if tracking.is_armed() {
-        tracking.source().reader()
-    } else {
-        None
+    if !tracking.is_armed() {
+        return None;
     }
+    let reader = tracking.source().reader()?;
+    list(tracking.ranges());
+    Some(reader)
 }
 
 /// Ends tracking. Takes no time: pages may stay protected, and the first write to each then costs about a microsecond, unless

@@ -56,15 +56,7 @@ impl Reader {
     /// The source does not work any more: any page may have been written.
     pub fn written(&self, part: Range, sink: &mut dyn FnMut(Range)) -> Result<usize, Failure> {
         let mut joined = Joiner::new(sink);
-        scan(
-            self.pagemap,
-            part.start,
-            part.end,
-            Pages::Written,
-            &mut |r| {
-                joined.add(r);
-            },
-        )?;
+        look_for_few(self.pagemap, part, &mut |r| joined.add(r))?;
         Ok(joined.finish())
     }
 }
@@ -250,24 +242,6 @@ impl PagemapScan {
         self.scan(rest.start, rest.end, Pages::All, f)
     }
 
-    /// Reports what was written in `range`, most of which is protected.
-    fn look_for_few(&self, range: Range, f: &mut dyn FnMut(Range)) -> Result<(), Failure> {
-        let (pagemap, mut done) = (self.pagemap.number(), range.start);
-        scan_parts(pagemap, &mut done, range.end, Pages::Open, &mut |parts| {
-            let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
-                return Ok(());
-            };
-            // Some of these have no content.
-            let (start, end) = (first.start as usize, last.end as usize);
-            if (end - start) / PAGE < parts.len() * PER_CALL {
-                return self.scan(start, end, Pages::Written, f);
-            }
-            parts.iter().try_for_each(|part| {
-                self.scan(part.start as usize, part.end as usize, Pages::Written, f)
-            })
-        })
-    }
-
     fn scan(
         &self,
         start: usize,
@@ -280,7 +254,9 @@ impl PagemapScan {
 
     /// See [`reader`](super::reader).
     pub fn reader(&self) -> Option<Reader> {
-        (self.is_sound() && self.foreign.as_slice().is_empty()).then(|| Reader {
+        let can =
+            self.is_sound() && self.foreign.as_slice().is_empty() && !super::FILTERED.load(Relaxed);
+        can.then(|| Reader {
             pagemap: self.pagemap.number(),
         })
     }
@@ -344,7 +320,7 @@ impl PagemapScan {
                 .try_for_each(|&range| self.renew_protection(range, f)),
             When::Stopped { keep: false } if self.foreign.as_slice().is_empty() => ranges
                 .iter()
-                .try_for_each(|&range| self.look_for_few(range, f)),
+                .try_for_each(|&range| look_for_few(self.pagemap.number(), range, f)),
             When::Stopped { keep: false } => ranges
                 .iter()
                 .try_for_each(|&range| self.walk(range, Pages::Written, f)),
@@ -431,6 +407,25 @@ fn report(parts: &[PageRegion], f: &mut dyn FnMut(Range)) {
             end: r.end as usize,
         });
     }
+}
+
+/// Reports what was written in `range`, most of which is protected.
+fn look_for_few(pagemap: i32, range: Range, f: &mut dyn FnMut(Range)) -> Result<(), Failure> {
+    let mut done = range.start;
+    scan_parts(pagemap, &mut done, range.end, Pages::Open, &mut |parts| {
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+            return Ok(());
+        };
+        // Some of these have no content.
+        let (start, end) = (first.start as usize, last.end as usize);
+        if (end - start) / PAGE < parts.len() * PER_CALL {
+            return scan(pagemap, start, end, Pages::Written, f);
+        }
+        parts.iter().try_for_each(|part| {
+            let (start, end) = (part.start as usize, part.end as usize);
+            scan(pagemap, start, end, Pages::Written, f)
+        })
+    })
 }
 
 /// Calls `f` with some runs of pages at a time, from `done` to `end` in ascending order. Behind an error those before `done` are reported.

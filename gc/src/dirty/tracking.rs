@@ -124,6 +124,11 @@ impl<S> Tracking<S> {
         self.armed && !self.lost
     }
 
+    /// What is armed and tracked.
+    pub fn ranges(&self) -> &[Range] {
+        self.ranges.as_slice()
+    }
+
     /// Why the last calls failed, once.
     pub fn take_failure(&mut self) -> Option<Failure> {
         self.failure.take()

@@ -4,6 +4,7 @@ pub mod delay;
 pub mod deque;
 pub mod dirty;
 mod entry;
+pub mod errand;
 mod filter;
 pub mod marker;
 pub mod packet;

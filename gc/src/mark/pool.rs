@@ -1,8 +1,8 @@
 //! Helper threads: they mark while a phase is under way and sweep afterwards. Started with the first collection, stopped
 //! by nothing; in a fork child they start anew.
 
-use super::place;
 use super::shared::{MAX_MARKERS, shared};
+use super::{errand, place};
 use crate::config;
 use crate::heap::{populate, runs, sweep};
 use crate::sys::lock::{futex_wait, futex_wait_for, futex_wake};
@@ -49,6 +49,11 @@ pub fn ensure_started(n: usize) {
         }
         STARTED.store(id, Relaxed);
     }
+}
+
+/// How many helpers there are.
+pub fn helpers() -> usize {
+    STARTED.load(Relaxed)
 }
 
 /// How many markers work while the program runs.
@@ -100,6 +105,7 @@ extern "C" fn run(id: *mut libc::c_void) -> *mut libc::c_void {
             continue;
         }
         seen = now;
+        errand::help();
         populate::help();
         shared().help(id);
         if SWEEPS.load(Relaxed) && sweep::step() {
@@ -109,7 +115,7 @@ extern "C" fn run(id: *mut libc::c_void) -> *mut libc::c_void {
     }
 }
 
-/// A mark phase has begun, and the calling thread leads it.
+/// A mark phase or an errand has begun, and the calling thread leads it.
 pub fn wake() {
     place::HELPERS.keep_off_here();
     ask();
@@ -145,4 +151,5 @@ pub fn after_fork_child() {
     READY.store(0, Relaxed);
     place::HELPERS.after_fork_child();
     populate::after_fork_child();
+    errand::after_fork_child();
 }
