@@ -23,21 +23,17 @@ pub fn run(context: &Context) -> Result<Outcome> {
         .cargo(&[&["fmt", "--all", "--check"], &manifest[..]].concat())
         .run()?;
     let target = context.target().join("fuzz");
-    let lint = [
-        &["clippy", "--all-targets"],
-        &manifest[..],
-        &["--", "-D", "warnings"],
-    ];
-    context
-        .cargo(&lint.concat())
-        .env("CARGO_TARGET_DIR", &target)
-        .run()?;
-    let build = [&["build", "--release", "--target", PLATFORM], &manifest[..]];
-    context
-        .cargo(&build.concat())
-        .env("CARGO_TARGET_DIR", &target)
-        .env("RUSTFLAGS", FLAGS)
-        .run()?;
+    // Both for the same profile, so that libFuzzer is compiled once.
+    let same = [&["--release", "--target", PLATFORM], &manifest[..]].concat();
+    let cargo = |first: &[&str], last: &[&str]| {
+        context
+            .cargo(&[first, &same[..], last].concat())
+            .env("CARGO_TARGET_DIR", &target)
+            .env("RUSTFLAGS", FLAGS)
+            .run()
+    };
+    cargo(&["clippy", "--all-targets"], &["--", "-D", "warnings"])?;
+    cargo(&["build"], &[])?;
     let (corpus, found) = (target.join("corpus"), target.join("found"));
     for dir in [&corpus, &found] {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;

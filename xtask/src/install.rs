@@ -53,6 +53,22 @@ const PAGES: &[(&str, Option<&str>)] = &[
     ("dunegc-doctor.1", Some("doctor")),
 ];
 
+/// The packages of what is installed.
+const PACKAGES: [&str; 5] = [
+    "dunegc-ffi",
+    "dunegc-libgc",
+    "dunegc-libgccpp",
+    "libdune-preload",
+    "dunegc-cli",
+];
+
+/// The release build of what is installed.
+pub fn build(context: &Context) -> Result<()> {
+    let mut build = vec!["build", "--release"];
+    build.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    context.cargo(&build).run()
+}
+
 /// Builds what is to be installed and copies it.
 pub fn run(context: &Context, args: InstallArgs) -> Result<()> {
     for (name, path) in [
@@ -74,16 +90,7 @@ pub fn run(context: &Context, args: InstallArgs) -> Result<()> {
         prefix: args.prefix,
         destdir: args.destdir.filter(|dir| !dir.as_os_str().is_empty()),
     };
-    let packages = [
-        "dunegc-ffi",
-        "dunegc-libgc",
-        "dunegc-libgccpp",
-        "libdune-preload",
-        "dunegc-cli",
-    ];
-    let mut build = vec!["build", "--release"];
-    build.extend(packages.iter().flat_map(|package| ["--package", package]));
-    context.cargo(&build).run()?;
+    build(context)?;
     let built = context.target().join("release");
     for (file, names) in LIBRARIES {
         let mode = if file.ends_with(".a") { 0o644 } else { 0o755 };

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use crate::context::Context;
 use crate::deps;
 use crate::fuzz;
+use crate::install;
 use crate::report::{self, Entry, Outcome};
 
 /// One step: a name for `--only`, a line for `--list`, and what it does.
@@ -22,7 +23,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "deps",
         about: "Debian packages",
-        run: install,
+        run: dependencies,
     },
     Step {
         name: "fmt",
@@ -36,7 +37,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "build",
-        about: "release build of the workspace",
+        about: "release build of what is installed",
         run: build,
     },
     Step {
@@ -224,7 +225,7 @@ pub fn torture(context: &Context, minutes: f64, kvm: bool) -> Result<()> {
     run_torture(context, seconds, kvm)
 }
 
-fn install(context: &Context) -> Result<Outcome> {
+fn dependencies(context: &Context) -> Result<Outcome> {
     deps::install_all(context)?;
     Ok(Outcome::Passed)
 }
@@ -249,9 +250,8 @@ fn clippy(context: &Context) -> Result<Outcome> {
 }
 
 fn build(context: &Context) -> Result<Outcome> {
-    context
-        .cargo(&["build", "--release", "--workspace"])
-        .run()?;
+    // What the tests run: they run the benchmarks and their own programs as their own profile makes them.
+    install::build(context)?;
     Ok(Outcome::Passed)
 }
 
@@ -274,7 +274,15 @@ fn loom(context: &Context) -> Result<Outcome> {
         return Ok(Outcome::Skipped("gc holds no loom test".into()));
     }
     context
-        .cargo(&["test", "--package", "dunegc", "--release", "--lib", "loom"])
+        .cargo(&[
+            "test",
+            "--package",
+            "dunegc",
+            "--profile",
+            "loom",
+            "--lib",
+            "loom",
+        ])
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", context.target().join("loom"))
         .run()?;
@@ -313,11 +321,11 @@ fn zeal(context: &Context) -> Result<Outcome> {
 
 /// Builds the libraries that mark again and compare; returns the path of libdunegc, beside which libgc lies.
 fn paranoid_library(context: &Context) -> Result<String> {
-    let target = context.target().join("paranoid");
     context
         .cargo(&[
             "build",
-            "--release",
+            "--profile",
+            "paranoid",
             "--package",
             "dunegc-ffi",
             "--package",
@@ -327,9 +335,9 @@ fn paranoid_library(context: &Context) -> Result<String> {
             "--features",
             "paranoid",
         ])
-        .env("CARGO_TARGET_DIR", &target)
         .run()?;
-    Ok(target.join("release/libdunegc.so").display().to_string())
+    let library = context.target().join("paranoid/libdunegc.so");
+    Ok(library.display().to_string())
 }
 
 fn paranoid(context: &Context) -> Result<Outcome> {
@@ -341,10 +349,7 @@ fn paranoid(context: &Context) -> Result<Outcome> {
     let mut args = vec!["test", "--package", "dunegc", "--features", "paranoid"];
     args.extend(["--no-fail-fast", "--lib"]);
     args.extend(suites.iter().flat_map(|suite| ["--test", suite]));
-    context
-        .cargo(&args)
-        .env("CARGO_TARGET_DIR", context.target().join("paranoid"))
-        .run()?;
+    context.cargo(&args).run()?;
     let mut suites = [&["malloc_family", "cxx", "c_api"], PROCESS_TESTS].concat();
     // The second set of marks takes memory that these have none of.
     suites.retain(|&suite| suite != "limits");
