@@ -62,15 +62,7 @@ pub fn library() -> PathBuf {
 /// When it cannot be built.
 pub fn engine_kvm() -> Option<impl Fn(crate::Run) -> crate::Run> {
     let library = preload_dune()?;
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let args = ["build", "--package", "dunegc-cli", "--message-format=json"];
-    let messages = crate::Run::new(cargo)
-        .args(args)
-        .dir(workspace())
-        .limit(600);
-    let messages = messages.ok().stdout;
-    let path = messages.split('"').find(|word| word.ends_with("/dunegc"));
-    let command = PathBuf::from(path.expect("cargo names the command"));
+    let command = build_command();
     Some(move |run: crate::Run| {
         let args = ["run", "--engine", "kvm", "--lib"].map(std::ffi::OsString::from);
         let library = [library.clone().into_os_string(), "--".into()];
@@ -95,10 +87,8 @@ pub fn preload_dune() -> Option<PathBuf> {
 /// # Panics
 /// When it cannot be built.
 pub fn build_preload() -> PathBuf {
-    built(
-        &["--release", "--package", "libdune-preload"],
-        "/libdune.so",
-    )
+    let args = ["build", "--release", "--package", "libdune-preload"];
+    built(&args, "/libdune.so")
 }
 
 /// The command `dunegc`, built now.
@@ -106,7 +96,7 @@ pub fn build_preload() -> PathBuf {
 /// # Panics
 /// When it cannot be built.
 pub fn build_command() -> PathBuf {
-    built(&["--package", "dunegc-cli"], "/dunegc")
+    built_with_test("doctor", "/dunegc")
 }
 
 /// The command `bench-gcbench`, built now.
@@ -114,15 +104,20 @@ pub fn build_command() -> PathBuf {
 /// # Panics
 /// When it cannot be built.
 pub fn build_benchmarks() -> PathBuf {
-    built(&["--bin", "bench-gcbench"], "/bench-gcbench")
+    built_with_test("runner", "/bench-gcbench")
+}
+
+/// A program that cargo builds for a test of its package, as it does when it builds all tests: with dependencies that are the same.
+fn built_with_test(test: &str, end: &str) -> PathBuf {
+    built(&["test", "--workspace", "--test", test, "--no-run"], end)
 }
 
 /// What cargo builds with these arguments and names with this end.
 fn built(what: &[&str], end: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let args = [&["build", "--message-format=json"], what].concat();
     let messages = crate::Run::new(cargo)
-        .args(args)
+        .args(what)
+        .arg("--message-format=json")
         .dir(workspace())
         .limit(600)
         .ok()

@@ -1,6 +1,6 @@
 //! Programs that know nothing of guest mode: the same output under `libdune.so` as without it.
 
-use dunegc_tests::{Run, compile_with, preload_dune, scratch, workspace};
+use dunegc_tests::{Run, build_command, compile_with, preload_dune, scratch, workspace};
 
 /// Runs a command outside and inside. Output and status are the same; `inside`: no thread left guest mode.
 fn same(library: &std::path::Path, run: &Run, inside: bool) {
@@ -79,21 +79,12 @@ fn the_command_runs_programs_in_guest_mode() {
     let Some(library) = preload_dune() else {
         return;
     };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let program = build_command();
     // The collector's library is found as without guest mode.
     let collector = dunegc_tests::library();
     let command = |args: &[&str]| {
-        let own = [
-            "run",
-            "--quiet",
-            "--package",
-            "dunegc-cli",
-            "--",
-            "run",
-            "--engine",
-            "kvm",
-        ];
-        let run = Run::new(&cargo).args(own).arg("--lib").arg(&library);
+        let own = ["run", "--engine", "kvm", "--lib"];
+        let run = Run::new(&program).args(own).arg(&library);
         run.env("DUNEGC_LIB", &collector)
             .args(args)
             .dir(workspace())
