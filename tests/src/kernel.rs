@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use crate::initrd::{find, output};
+use crate::run::only_one;
 
 /// The folder of Debian's kernel below a scratch folder: one copy for all machines.
 pub(crate) const KERNEL: &str = "debian-kernel";
@@ -16,6 +16,7 @@ pub(crate) const KERNEL: &str = "debian-kernel";
 pub fn debian_kernel(dir: &Path) -> Result<PathBuf, String> {
     let shared = dir.join(KERNEL);
     fs::create_dir_all(&shared).map_err(|e| e.to_string())?;
+    let _one = only_one(&shared.join("lock"));
     kernel(&shared).map_err(|e| format!("Debian's kernel cannot be had: {e}"))
 }
 
@@ -40,9 +41,7 @@ fn kernel(dir: &Path) -> Result<PathBuf, String> {
 /// The same without its own decompression, as an ELF file without the zeros that segments end with: for an emulator that takes minutes to decompress it, and
 /// half a minute to read it.
 pub(crate) fn uncompressed(kernel: &Path) -> Result<PathBuf, String> {
-    // Tests of one program run at once.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock();
+    let _one = only_one(&kernel.with_file_name("lock"));
     let to = kernel.with_file_name("vmlinux");
     if to.exists() {
         return Ok(to);

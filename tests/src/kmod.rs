@@ -9,6 +9,7 @@ use crate::compile::{compile, compile_benchmark};
 use crate::initrd::test_program;
 use crate::kernel::debian_kernel;
 use crate::library::{build_preload, library, workspace};
+use crate::run::only_one;
 
 /// Runs a command: what it printed, and whether it succeeded.
 fn output(program: &str, args: &[&str], dir: &Path) -> (String, bool) {
@@ -104,20 +105,35 @@ pub fn build(headers: &Path, to: &Path) -> PathBuf {
     to.join("dune.ko")
 }
 
-/// The module for the kernel that machines run, built below a scratch folder.
+/// The module for the kernel that machines run, built below a scratch folder; once, until its sources change.
 ///
 /// # Panics
 /// It cannot be built.
 pub fn module(dir: &Path) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
-        // Of each test program its own: they may run at once.
-        let own = std::env::current_exe().expect("a name");
-        let own = own.file_stem().expect("a name").to_string_lossy();
-        let own = own.rsplit_once('-').map_or(&*own, |(name, _)| name);
-        build(&headers(dir), &dir.join(format!("{own}-build")))
+        let _one = only_one(&dir.join("kmod-build.lock"));
+        let headers = headers(dir);
+        let (to, note) = (dir.join("kmod-build"), dir.join("kmod-build.from"));
+        let from = format!("{}\n{}", headers.display(), sources());
+        let module = to.join("dune.ko");
+        if module.exists() && fs::read_to_string(&note).is_ok_and(|was| was == from) {
+            return module;
+        }
+        let _ = fs::remove_file(&note);
+        let module = build(&headers, &to);
+        fs::write(note, from).expect("a note");
+        module
     };
     BUILT.get_or_init(build).clone()
+}
+
+/// What the module is made from: names and checksums.
+fn sources() -> String {
+    let script = "find kmod -type f -print0 | sort -z | xargs -0 sha256sum";
+    let (text, good) = output("sh", &["-c", script], workspace());
+    assert!(good, "{text}");
+    text
 }
 
 /// What every machine begins with, and ends with: nothing in the kernel's log, and no taint beyond that of an unsigned module from elsewhere.

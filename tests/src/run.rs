@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -303,6 +304,18 @@ pub fn scratch(name: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     dir
+}
+
+/// Waits until no other test process or thread has this; until it is dropped. `path`: a file for it.
+///
+/// # Panics
+/// When the file cannot be made.
+pub(crate) fn only_one(path: &Path) -> File {
+    let file = File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    // SAFETY: a descriptor of our own; no memory is touched.
+    let done = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
+    assert_eq!(done, 0, "{}: no lock", path.display());
+    file
 }
 
 /// Where every thread of a process that hangs waits, as far as /proc tells.

@@ -1,11 +1,11 @@
 //! Where the workspace is and how a command is run: streamed line by line, with a time limit,
 //! test summaries remembered.
 
-use std::cell::RefCell;
 use std::env;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -18,7 +18,7 @@ pub struct Context {
     /// `cargo` as it was started for this run.
     cargo: OsString,
     /// Lines worth repeating in the summary, of the step that runs.
-    notes: RefCell<Vec<String>>,
+    notes: Mutex<Vec<String>>,
 }
 
 /// One command to stream.
@@ -40,7 +40,7 @@ impl Context {
         Ok(Self {
             root,
             cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-            notes: RefCell::default(),
+            notes: Mutex::default(),
         })
     }
 
@@ -73,12 +73,15 @@ impl Context {
 
     /// Adds a line to the summary of the running step.
     pub fn note(&self, line: impl Into<String>) {
-        self.notes.borrow_mut().push(line.into());
+        let notes = self.notes.lock();
+        let mut notes = notes.unwrap_or_else(PoisonError::into_inner);
+        notes.push(line.into());
     }
 
     /// Takes the lines noted since the last call.
     pub fn take_notes(&self) -> Vec<String> {
-        self.notes.take()
+        let notes = self.notes.lock();
+        std::mem::take(&mut notes.unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -100,6 +103,27 @@ impl Run<'_> {
     pub fn run(self) -> Result<()> {
         let shown = self.shown();
         println!("$ {shown}");
+        let bar = spinner(&shown);
+        let result = self.stream(&shown, &mut |line| {
+            bar.suspend(|| println!("{line}"));
+            if is_summary(line) {
+                self.context.note(line.trim());
+            }
+        });
+        bar.finish_and_clear();
+        result
+    }
+
+    /// Runs it, and gives what [`Self::run`] would have printed.
+    pub fn quietly(self) -> (Vec<String>, Result<()>) {
+        let shown = self.shown();
+        let mut lines = vec![format!("$ {shown}")];
+        let result = self.stream(&shown, &mut |line| lines.push(line.to_owned()));
+        (lines, result)
+    }
+
+    /// Runs it; `each` gets every line that it prints.
+    fn stream(&self, shown: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
         // timeout(1) leads its own process group, so that grandchildren end with it.
         let mut args: Vec<OsString> = vec![
             "--kill-after=10".into(),
@@ -119,16 +143,10 @@ impl Run<'_> {
         let reader = command
             .reader()
             .with_context(|| format!("cannot start timeout(1) for {shown}"))?;
-        let bar = spinner(&shown);
         for line in BufReader::new(&reader).split(b'\n') {
-            let line = String::from_utf8_lossy(&line.context("reading the command's output")?)
-                .into_owned();
-            bar.suspend(|| println!("{line}"));
-            if is_summary(&line) {
-                self.context.note(line.trim().to_owned());
-            }
+            let line = line.context("reading the command's output")?;
+            each(&String::from_utf8_lossy(&line));
         }
-        bar.finish_and_clear();
         let output = reader
             .try_wait()?
             .context("the command closed its output but did not end")?;
@@ -163,7 +181,7 @@ impl Run<'_> {
 }
 
 /// Lines that a test runner ends with, and skipped tests: never lost in the middle of the output.
-fn is_summary(line: &str) -> bool {
+pub fn is_summary(line: &str) -> bool {
     let line = line.trim();
     line.starts_with("test result:")
         || line.starts_with("SKIPPED:")

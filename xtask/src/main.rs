@@ -4,6 +4,7 @@
 //! `torture` runs the stress program for as long as wanted, `install` puts the product in place,
 //! `install-deps` brings in the Debian packages that the other three need.
 
+mod beside;
 mod context;
 mod demo;
 mod deps;
@@ -90,6 +91,7 @@ fn run() -> Result<()> {
                 "build",
                 "qemu",
                 "dune",
+                "dune-qemu",
                 "kmod",
                 "bochs",
                 "bochs-long",

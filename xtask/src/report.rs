@@ -35,7 +35,9 @@ pub fn footer(entry: &Entry) {
 }
 
 /// Prints all steps with times and test counts; returns the number of failed steps.
-pub fn summary(entries: &[Entry]) -> usize {
+///
+/// `total`: how long all of it took; less than the sum of the steps, some of which run side by side.
+pub fn summary(entries: &[Entry], total: Duration) -> usize {
     println!("\n==== summary");
     for entry in entries {
         println!("{:<11} {}", entry.name, verdict(entry));
@@ -43,7 +45,6 @@ pub fn summary(entries: &[Entry]) -> usize {
             println!("             {note}");
         }
     }
-    let total: Duration = entries.iter().map(|entry| entry.took).sum();
     let failed = entries
         .iter()
         .filter(|entry| matches!(entry.outcome, Outcome::Failed(_)))

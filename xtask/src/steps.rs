@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::beside::{self, Tests};
 use crate::context::Context;
 use crate::deps;
 use crate::fuzz;
@@ -16,134 +17,177 @@ use crate::report::{self, Entry, Outcome};
 struct Step {
     name: &'static str,
     about: &'static str,
-    run: fn(&Context) -> Result<Outcome>,
+    run: Work,
+}
+
+/// What a step does.
+enum Work {
+    /// With the machine to itself.
+    Alone(fn(&Context) -> Result<Outcome>),
+    /// Tests side by side with those of the steps of this sort before and after it.
+    Beside(Tests),
 }
 
 const STEPS: &[Step] = &[
     Step {
         name: "deps",
         about: "Debian packages",
-        run: dependencies,
+        run: Work::Alone(dependencies),
     },
     Step {
         name: "fmt",
         about: "cargo fmt --check",
-        run: fmt,
+        run: Work::Alone(fmt),
     },
     Step {
         name: "clippy",
         about: "clippy, warnings are errors",
-        run: clippy,
+        run: Work::Alone(clippy),
     },
     Step {
         name: "build",
         about: "release build of what is installed",
-        run: build,
+        run: Work::Alone(build),
     },
     Step {
         name: "unit",
         about: "unit, property and example tests of every crate",
-        run: unit,
+        run: Work::Alone(unit),
     },
     Step {
         name: "loom",
         about: "lock-free parts under the loom model checker",
-        run: loom,
+        run: Work::Alone(loom),
     },
     Step {
         name: "fuzz",
         about: "20 s of random C calls against a model",
-        run: fuzz::run,
+        run: Work::Alone(fuzz::run),
     },
     Step {
         name: "layering",
         about: "dependency order and file sizes",
-        run: layering,
+        run: Work::Alone(layering),
     },
     Step {
         name: "capi",
         about: "malloc family, C and C++ interface, bad input",
-        run: capi,
+        run: Work::Alone(capi),
     },
     Step {
         name: "process",
         about: "threads, fork, exec, dlopen, limits, roots, reclaim, trace",
-        run: process,
+        run: Work::Alone(process),
     },
     Step {
         name: "programs",
         about: "real programs, output compared with a run without the library",
-        run: programs,
+        run: Work::Alone(programs),
     },
     Step {
         name: "libgc",
         about: "headers and programs of the Boehm interface, compared with Debian's libgc1",
-        run: libgc,
+        run: Work::Alone(libgc),
     },
     Step {
         name: "selfhost",
         about: "cargo build of this workspace under the library",
-        run: selfhost,
+        run: Work::Alone(selfhost),
     },
     Step {
         name: "zeal",
         about: "C interface and process tests with forced collections",
-        run: zeal,
+        run: Work::Alone(zeal),
     },
     Step {
         name: "paranoid",
         about: "the suite on a build that re-marks and compares",
-        run: paranoid,
+        run: Work::Alone(paranoid),
     },
     Step {
         name: "concurrent",
         about: "collections beside the program, on the build that re-marks and compares",
-        run: concurrent,
+        run: Work::Alone(concurrent),
     },
     Step {
         name: "generational",
         about: "collections that look only for what is new, on the same build",
-        run: generational,
+        run: Work::Alone(generational),
     },
     Step {
         name: "asan",
         about: "C interface inside a program built with AddressSanitizer",
-        run: asan,
+        run: Work::Alone(asan),
+    },
+    Step {
+        name: "dune",
+        about: "guest mode: reference and real programs here",
+        run: Work::Alone(dune),
     },
     Step {
         name: "qemu",
         about: "the dirty source soft-dirty on a Debian kernel in QEMU",
-        run: qemu,
+        run: Work::Beside(Tests {
+            suite: "dirty_qemu",
+            filters: &[],
+            skip: &[],
+            limit: Duration::from_secs(30 * 60),
+        }),
     },
     Step {
-        name: "dune",
-        about: "guest mode: reference and real programs here, all its tests under kvm-amd in QEMU",
-        run: dune,
+        name: "dune-qemu",
+        about: "guest mode: all its tests, and collections, under kvm-amd in QEMU",
+        run: Work::Beside(Tests {
+            suite: "dune",
+            filters: &[],
+            skip: &["reference_programs"],
+            limit: Duration::from_secs(30 * 60),
+        }),
     },
     Step {
         name: "kmod",
         about: "the module dune: builds, keeps its promises and runs guest mode, on a Debian kernel in QEMU",
-        run: kmod,
+        run: Work::Beside(Tests {
+            suite: "kmod",
+            filters: &[],
+            skip: &[],
+            limit: Duration::from_secs(30 * 60),
+        }),
     },
     Step {
         name: "bochs",
         about: "the module dune on Intel's virtualisation: runs guest mode and collections, on the same kernel in Bochs",
-        run: bochs,
+        run: Work::Beside(Tests {
+            suite: "kmod_bochs",
+            filters: &["on_the_module"],
+            skip: &[],
+            limit: Duration::from_secs(30 * 60),
+        }),
     },
     Step {
         name: "bochs-long",
         about: "the same: keeps its promises, all with two processors, GCBench with its usual trees; only on request, or by vm-test",
-        run: bochs_long,
+        run: Work::Beside(Tests {
+            suite: "kmod_bochs",
+            filters: &["promises", "on_two_processors", "whole"],
+            skip: &[],
+            limit: Duration::from_secs(120 * 60),
+        }),
     },
     Step {
         name: "kmod-newest",
         about: "the module dune builds for the newest kernel of Debian's backports; only on request, or by vm-test",
-        run: kmod_newest,
+        run: Work::Beside(Tests {
+            suite: "kmod_newest",
+            filters: &[],
+            skip: &[],
+            limit: Duration::from_secs(30 * 60),
+        }),
     },
     Step {
         name: "torture",
         about: "60 s of threads, fork, dlopen, signals",
-        run: short_torture,
+        run: Work::Alone(short_torture),
     },
 ];
 
@@ -188,33 +232,64 @@ pub fn test(context: &Context, only: &[String], list: bool, fail_fast: bool) -> 
     {
         bail!("--only {unknown}: no such step; cargo xtask test --list names them");
     }
+    let begin = Instant::now();
     let mut entries = Vec::new();
-    for step in STEPS {
-        let named = only.iter().any(|name| name == step.name);
-        if !named && (!only.is_empty() || ON_REQUEST.contains(&step.name)) {
-            continue;
+    let mut chosen = STEPS
+        .iter()
+        .filter(|step| match only {
+            [] => !ON_REQUEST.contains(&step.name),
+            _ => only.iter().any(|name| name == step.name),
+        })
+        .peekable();
+    while let Some(step) = chosen.next() {
+        match &step.run {
+            Work::Alone(run) => entries.push(alone(context, step, *run)),
+            Work::Beside(tests) => {
+                let mut group = vec![step.beside(tests)];
+                while let Some(Step {
+                    run: Work::Beside(tests),
+                    ..
+                }) = chosen.peek()
+                {
+                    group.extend(chosen.next().map(|step| step.beside(tests)));
+                }
+                entries.extend(beside::run(context, &group));
+            }
         }
-        report::header(step.name, step.about);
-        let start = Instant::now();
-        let outcome =
-            (step.run)(context).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
-        let entry = Entry {
-            name: step.name,
-            outcome,
-            took: start.elapsed(),
-            notes: context.take_notes(),
-        };
-        report::footer(&entry);
-        let failed = matches!(entry.outcome, Outcome::Failed(_));
-        entries.push(entry);
+        let failed = |entry: &Entry| matches!(entry.outcome, Outcome::Failed(_));
         // Without its packages nearly every later step would fail for the same reason.
-        if failed && (fail_fast || step.name == "deps") {
+        if entries.iter().any(failed) && (fail_fast || step.name == "deps") {
             break;
         }
     }
-    match report::summary(&entries) {
+    match report::summary(&entries, begin.elapsed()) {
         0 => Ok(()),
         failed => bail!("{failed} of {} steps failed", entries.len()),
+    }
+}
+
+/// Runs a step that has the machine to itself.
+fn alone(context: &Context, step: &Step, run: fn(&Context) -> Result<Outcome>) -> Entry {
+    report::header(step.name, step.about);
+    let start = Instant::now();
+    let outcome = run(context).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+    let entry = Entry {
+        name: step.name,
+        outcome,
+        took: start.elapsed(),
+        notes: context.take_notes(),
+    };
+    report::footer(&entry);
+    entry
+}
+
+impl Step {
+    fn beside(&self, tests: &'static Tests) -> beside::Step {
+        beside::Step {
+            name: self.name,
+            about: self.about,
+            tests,
+        }
     }
 }
 
@@ -315,8 +390,11 @@ fn selfhost(context: &Context) -> Result<Outcome> {
 }
 
 fn zeal(context: &Context) -> Result<Outcome> {
-    let suites = [&["malloc_family", "cxx", "c_api"], PROCESS_TESTS].concat();
-    whole_system(context, &suites, &[("DUNEGC_TEST_ZEAL", "97")])
+    let mut suites = [&["malloc_family", "cxx", "c_api"], PROCESS_TESTS].concat();
+    // What takes too long with forced collections is run without, as it was in the steps before.
+    suites.retain(|&suite| suite != "memory_return");
+    let without = ["heap_exhausted_under", "ten_gigabytes", "leaks_without"];
+    tests_but(context, &suites, &[("DUNEGC_TEST_ZEAL", "97")], &without)
 }
 
 /// Builds the libraries that mark again and compare; returns the path of libdunegc, beside which libgc lies.
@@ -413,41 +491,14 @@ fn asan(context: &Context) -> Result<Outcome> {
     whole_system(context, &["sanitizer"], &[])
 }
 
-fn qemu(context: &Context) -> Result<Outcome> {
-    whole_system(context, &["dirty_qemu"], &[])
-}
-
 fn dune(context: &Context) -> Result<Outcome> {
-    whole_system(context, &["dune", "dune_run", "dune_programs"], &[])
-}
-
-fn kmod(context: &Context) -> Result<Outcome> {
-    whole_system(context, &["kmod"], &[])
-}
-
-fn kmod_newest(context: &Context) -> Result<Outcome> {
-    whole_system(context, &["kmod_newest"], &[])
-}
-
-fn bochs(context: &Context) -> Result<Outcome> {
-    in_bochs(context, &["on_the_module"], 30)
-}
-
-fn bochs_long(context: &Context) -> Result<Outcome> {
-    in_bochs(context, &["promises", "on_two_processors", "whole"], 120)
-}
-
-/// `minutes`: the longest that it may take.
-fn in_bochs(context: &Context, filters: &[&str], minutes: u64) -> Result<Outcome> {
-    let mut args = vec!["test", "--package", "dunegc-tests", "--test", "kmod_bochs"];
-    args.push("--");
-    args.extend(filters);
+    let mut args = vec!["test", "--package", "dunegc-tests", "--test", "dune"];
+    args.extend(["--", "reference_programs"]);
     context
         .cargo(&args)
         .env("DUNEGC_LIB", context.library())
-        .limit(Duration::from_secs(minutes * 60))
         .run()?;
-    Ok(Outcome::Passed)
+    whole_system(context, &["dune_run", "dune_programs"], &[])
 }
 
 fn short_torture(context: &Context) -> Result<Outcome> {
@@ -477,9 +528,23 @@ fn run_torture(context: &Context, seconds: f64, kvm: bool) -> Result<()> {
 
 /// Runs integration tests of the `tests` crate against the release library.
 fn whole_system(context: &Context, suites: &[&str], env: &[(&str, &str)]) -> Result<Outcome> {
+    tests_but(context, suites, env, &[])
+}
+
+/// The same but for the tests whose names contain one of `without`.
+fn tests_but(
+    context: &Context,
+    suites: &[&str],
+    env: &[(&str, &str)],
+    without: &[&str],
+) -> Result<Outcome> {
     let mut args = vec!["test", "--package", "dunegc-tests", "--no-fail-fast"];
     for suite in suites {
         args.extend(["--test", suite]);
+    }
+    if !without.is_empty() {
+        args.push("--");
+        args.extend(without.iter().flat_map(|part| ["--skip", part]));
     }
     let mut run = context.cargo(&args).env("DUNEGC_LIB", context.library());
     for (name, value) in env {
