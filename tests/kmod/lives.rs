@@ -65,11 +65,21 @@ pub fn wait(pid: i32) -> i32 {
 
 /// An endless guest.
 pub fn endless() -> ! {
+    endless_until(false)
+}
+
+/// The same. `unmapped`: its memory may go, and then its code may not be fetched, which the module says; the thread waits for the end of its process.
+fn endless_until(unmapped: bool) -> ! {
     let guest = Guest::new();
     guest.code(LOOP);
     let mut run = guest.vcpu();
     guest.run(&mut run);
-    panic!("exit {}", run.exit);
+    if unmapped && (run.exit, run.detail) == (abi::EXIT_REFUSED, libc::EFAULT as u32) {
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+    panic!("exit {}, {}", run.exit, run.detail);
 }
 
 /// For the script: an endless guest in each of two threads.
@@ -212,7 +222,7 @@ pub fn ends() {
     for round in 0..60 {
         let child = fork(|| {
             for _ in 0..3 {
-                std::thread::spawn(|| endless());
+                std::thread::spawn(move || endless_until(round % 3 == 2));
             }
             std::thread::sleep(Duration::from_millis(round % 20));
             match round % 3 {
