@@ -94,8 +94,9 @@ impl Machine<'_> {
             .arg("-initrd")
             .arg(initrd)
             .arg("-append")
-            // On a busy host the emulated timer may miss the moment at which the kernel checks it.
-            .arg(format!("{line} no_timer_check"))
+            // On a busy host the emulated timer may miss the moment at which the kernel checks it, and the kernel's watchdog reads the timer that it compares the
+            // time-stamp counter with too late: it then says that the counter is not stable, and KVM gives guests one that lags behind.
+            .arg(format!("{line} no_timer_check tsc=reliable"))
             .output()
             .expect("QEMU runs");
         let text = String::from_utf8_lossy(&out.stdout).replace('\r', "");
