@@ -296,7 +296,8 @@ impl Runs {
     fn take_aligned(&mut self, n: usize, align: usize) -> Option<Run> {
         let whole = n.checked_add(align)?;
         let run = self.take(whole)?;
-        let skew = ((run.first.0 as usize) & (align - 1)).wrapping_neg() & (align - 1);
+        // Of the address, not of the place in the heap, whose base may be aligned to less.
+        let skew = (run.first.addr() / BLOCK).wrapping_neg() & (align - 1);
         let state = if run.zero { CLEAN } else { DIRTY };
         let now = clock::coarse_ms();
         if skew > 0 {
