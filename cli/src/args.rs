@@ -58,8 +58,8 @@ pub struct Run {
     /// Set an environment variable for the program. May be repeated; DUNEGC_ variables are checked.
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub variables: Vec<(String, String)>,
-    /// The program and its arguments.
-    #[arg(required = true, last = true, value_names = ["PROG", "ARGS"])]
+    /// The program and its arguments. From PROG on nothing is an option of dunegc's, with or without -- before it.
+    #[arg(required = true, trailing_var_arg = true, value_names = ["PROG", "ARGS"])]
     pub command: Vec<OsString>,
 }
 

@@ -115,6 +115,30 @@ fn status_arguments_and_script_pass_through() {
     c.run(&[], &[script.to_str().unwrap()]).code(9);
 }
 
+/// As env(1) and its like: what follows the program is the program's.
+#[test]
+fn the_two_dashes_may_be_left_out() {
+    let c = Case::new();
+    let mut command = dunegc();
+    command
+        .env("DUNEGC_LIB", &c.lib)
+        .args([
+            "run",
+            "--mode",
+            "reclaim",
+            "sh",
+            "-c",
+            "echo \"$DUNEGC_MODE $*\"; exit 3",
+        ])
+        .args(["sh", "--mode", "leaks", "--", "-x"]);
+    let out = stdout(&command.assert().code(3));
+    assert!(out.ends_with("reclaim --mode leaks -- -x\n"), "{out}");
+    let mut unknown = dunegc();
+    unknown.args(["run", "--bogus", "true"]);
+    let line = stderr(&unknown.assert().code(2));
+    assert!(line.contains("unexpected argument '--bogus'"), "{line}");
+}
+
 #[test]
 fn sigpipe_stays_as_it_was() {
     let c = Case::new();

@@ -20,7 +20,7 @@ pub fn report(function: &str, p: usize, error: FreeError) {
             "{function}({p:#x}): invalid pointer: the address is not in this heap nor in one of another allocator; {action}"
         ),
         FreeError::Interior(None) => message!(
-            "{function}({p:#x}): invalid pointer: in the heap, but no block was ever allocated there; {action}"
+            "{function}({p:#x}): invalid pointer: no block is allocated there: it was freed already, or there never was one; {action}"
         ),
         FreeError::Interior(Some(object)) => message!(
             "{function}({p:#x}): invalid pointer: {} bytes inside {}; expected its start; {action}",

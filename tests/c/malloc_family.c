@@ -190,6 +190,23 @@ static void test_alignment(void)
     FAILS_WITH(aligned_alloc((size_t)1 << 63, 64), ENOMEM);
 }
 
+/* Alignments larger than those of the heap's own address: there is no such memory, or it is aligned. */
+static void test_huge_alignment(void)
+{
+    for (int power = 23; power <= 36; power++) {
+        volatile size_t alignment = (size_t)1 << power;
+        errno = 0;
+        unsigned char *p = aligned_alloc(alignment, 100);
+        CHECK(p ? (uintptr_t)p % alignment == 0 : errno == ENOMEM);
+        if (p) {
+            memset(p, 0x3c, 100);
+            p = realloc(p, 5000);
+            CHECK(p && filled(p, 100, 0x3c));
+        }
+        free(p);
+    }
+}
+
 static void test_pages(void)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -331,6 +348,11 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "stats")) {
         malloc_stats();
+        puts("ok");
+        return 0;
+    }
+    if (argc > 1 && !strcmp(argv[1], "huge-alignment")) {
+        test_huge_alignment();
         puts("ok");
         return 0;
     }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 
 enum { THREADS = 6, ROUNDS = 20000 };
 
@@ -228,6 +229,58 @@ static void case_raw_clone(void)
         CHECK(item_intact(reveal(handed[i]), i));
 }
 
+/* Threads with the smallest stack there is, and a coroutine on a block of the heap: a collection must not need their room. */
+enum { SMALL = 16384 };
+static ucontext_t outside, inside;
+
+static void allocate_and_collect(void)
+{
+    for (int round = 0; round < 20; round++) {
+        struct item *items[64];
+        for (int i = 0; i < 64; i++)
+            items[i] = item_new(i);
+        /* In mode reclaim, enough is lost for collections without being asked for. */
+        for (int i = 0; i < 20000; i++)
+            *(char *volatile)malloc(100) = 1;
+        /* collect() clears more stack than there is. */
+        CHECK(!dunegc_collect || dunegc_collect() == 0);
+        for (int i = 0; i < 64; i++) {
+            CHECK(item_intact(items[i], i));
+            free(items[i]);
+        }
+    }
+}
+
+static void *on_small_stack(void *argument)
+{
+    allocate_and_collect();
+    return argument;
+}
+
+static void case_small_stacks(void)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    size_t size = (size_t)sysconf(_SC_THREAD_STACK_MIN);
+    CHECK(pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, size > SMALL ? size : SMALL) == 0);
+    CHECK(pthread_create(&thread, &attributes, on_small_stack, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(pthread_attr_destroy(&attributes) == 0);
+
+    unsigned char *block = malloc(2 * SMALL);
+    memset(block, 0xc5, SMALL);
+    CHECK(getcontext(&inside) == 0);
+    inside.uc_stack.ss_sp = block + SMALL;
+    inside.uc_stack.ss_size = SMALL;
+    inside.uc_link = &outside;
+    makecontext(&inside, allocate_and_collect, 0);
+    CHECK(swapcontext(&outside, &inside) == 0);
+    for (int i = 0; i < SMALL; i++)
+        CHECK(block[i] == 0xc5);
+    free(block);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
@@ -241,6 +294,8 @@ int main(int argc, char **argv)
         case_main_exits();
     else if (!strcmp(name, "exit-running"))
         case_exit_running();
+    else if (!strcmp(name, "small-stacks"))
+        case_small_stacks();
     else if (!strcmp(name, "raw-clone"))
         case_raw_clone();
     else

@@ -23,12 +23,14 @@ fn names_the_address(outcome: &Outcome) {
     );
 }
 
-fn misuse(case: &str) {
-    for mode in [Mode::Malloc, Mode::Reclaim] {
+/// `says`: what the message tells of the block.
+fn misuse(case: &str, says: &str) {
+    for mode in Mode::ALL {
         let outcome = run(case, mode).output();
         assert_eq!(outcome.code(), 128 + libc::SIGABRT, "{outcome}");
         assert!(!outcome.stdout.contains("after"), "{outcome}");
         names_the_address(&outcome);
+        assert!(outcome.stderr.contains(says), "{says}\n{outcome}");
 
         let outcome = run(case, mode).env("DUNEGC_ON_ERROR", "abort").output();
         assert_eq!(outcome.code(), 128 + libc::SIGABRT, "{outcome}");
@@ -40,30 +42,34 @@ fn misuse(case: &str) {
 }
 
 macro_rules! misuses {
-    ($($test:ident: $name:literal,)*) => {
+    ($($test:ident: $name:literal, $says:expr;)*) => {
         $(
             #[test]
             fn $test() {
-                misuse($name);
+                misuse($name, $says);
             }
         )*
     };
 }
 
+const FREE_ALREADY: &str = "double free: the malloc'ed block of 112 bytes at 0x";
+const FOREIGN: &str =
+    "invalid pointer: the address is not in this heap nor in one of another allocator";
+
 misuses! {
-    double_free: "double",
-    double_free_of_a_large_block: "double-large",
-    double_free_across_threads: "double-other-thread",
-    double_free_in_another_thread: "double-there",
-    interior_pointer: "interior",
-    interior_pointer_at_an_odd_address: "interior-odd",
-    interior_pointer_of_a_large_block: "interior-large",
-    stack_pointer: "foreign-stack",
-    static_data_pointer: "foreign-data",
-    mapping_pointer: "foreign-mmap",
-    unmapped_pointer: "foreign-unmapped",
-    realloc_of_freed_memory: "realloc-freed",
-    realloc_of_an_interior_pointer: "realloc-interior",
+    double_free: "double", FREE_ALREADY;
+    double_free_of_a_large_block: "double-large", "invalid pointer: no block is allocated there: it was freed already";
+    double_free_across_threads: "double-other-thread", FREE_ALREADY;
+    double_free_in_another_thread: "double-there", FREE_ALREADY;
+    interior_pointer: "interior", "invalid pointer: 16 bytes inside the malloc'ed block of 112 bytes at 0x";
+    interior_pointer_at_an_odd_address: "interior-odd", "1 bytes inside the malloc'ed block of 112 bytes at 0x";
+    interior_pointer_of_a_large_block: "interior-large", "4096 bytes inside the malloc'ed block of 3145728 bytes at 0x";
+    stack_pointer: "foreign-stack", FOREIGN;
+    static_data_pointer: "foreign-data", FOREIGN;
+    mapping_pointer: "foreign-mmap", FOREIGN;
+    unmapped_pointer: "foreign-unmapped", FOREIGN;
+    realloc_of_freed_memory: "realloc-freed", "realloc(0x";
+    realloc_of_an_interior_pointer: "realloc-interior", "16 bytes inside the malloc'ed block of 112 bytes at 0x";
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dunegc_tests::{Mode, Run, compile, scratch};
+use dunegc_tests::{Mode, Run, compile, scratch, workspace};
 
 /// The one line that a bad value gets: names the variable and the value, and what is expected.
 fn complains(name: &str, value: &str, mentions: &[&str]) {
@@ -39,22 +39,55 @@ fn bad_values_get_one_line_each() {
     complains("DUNEGC_LOG", "gcc", &["gc or 1", "using 0"]);
 }
 
+/// Name, values and default of every variable of the library, as documented.
+fn documented() -> Vec<[String; 3]> {
+    let text = fs::read_to_string(workspace().join("docs/environment.md")).expect("the document");
+    let rows = text.lines().filter(|line| line.starts_with("| [DUNEGC_"));
+    let rows = rows.map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let name = cells[0][1..].split(']').next().unwrap_or_default();
+        [name, cells[1], cells[2]].map(|cell| cell.replace('`', ""))
+    });
+    // That one is for the command.
+    let rows: Vec<_> = rows.filter(|row| row[0] != "DUNEGC_LIB").collect();
+    assert!(rows.len() >= 24, "{rows:?}");
+    rows
+}
+
 #[test]
-fn an_empty_value_is_not_silent_and_no_crash() {
-    for name in [
-        "DUNEGC_MODE",
-        "DUNEGC_MAX_HEAP",
-        "DUNEGC_STATS",
-        "DUNEGC_ZEAL",
-        "DUNEGC_SIGNAL",
-    ] {
+fn an_empty_value_is_as_no_variable() {
+    for [name, ..] in documented() {
         let outcome = Run::new("/bin/echo")
             .arg("hello")
             .mode(Mode::Malloc)
-            .env(name, "")
+            .env(&name, "")
+            .ok();
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.stderr.as_str()),
+            ("hello\n", ""),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn every_variable_names_what_it_takes_and_what_is_used() {
+    for [name, takes, default] in documented() {
+        // Paths and lists take any text that is not too long.
+        let any_text = takes.contains("shorter than") && !takes.contains("json:");
+        let value = "x".repeat(if any_text { 2048 } else { 1 });
+        let outcome = Run::new("/bin/echo")
+            .arg("hello")
+            .mode(Mode::Malloc)
+            .env(&name, &value)
             .ok();
         assert_eq!(outcome.stdout, "hello\n", "{outcome}");
-        assert!(outcome.stderr.lines().count() <= 1, "{outcome}");
+        let lines: Vec<&str> = outcome.stderr.lines().collect();
+        let ends = format!(": expected {takes}; using {default}");
+        assert!(
+            lines.len() == 1 && lines[0].contains(&name) && lines[0].ends_with(&ends),
+            "{ends}\n{outcome}"
+        );
     }
 }
 

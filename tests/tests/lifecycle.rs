@@ -43,6 +43,11 @@ fn exit_with_running_threads() {
 }
 
 #[test]
+fn collections_on_small_stacks() {
+    program("threads", "small-stacks");
+}
+
+#[test]
 fn thread_made_by_clone() {
     program("threads", "raw-clone");
 }

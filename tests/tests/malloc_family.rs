@@ -10,6 +10,13 @@ fn conforms() {
 }
 
 #[test]
+fn huge_alignments() {
+    let run = Run::new(compile("malloc_family")).arg("huge-alignment");
+    // Collections look at all addresses that were ever in use.
+    in_modes(&run.no_zeal());
+}
+
+#[test]
 fn malloc_stats_writes_to_standard_error() {
     let outcome = Run::new(compile("malloc_family"))
         .arg("stats")

@@ -45,6 +45,15 @@ fn epoll_server_whose_connections_only_epoll_knows() {
     in_modes(&Run::new(compile("epoll_server")));
 }
 
+#[test]
+fn after_two_collections_or_one_where_memory_is_short() {
+    let run = Run::new(compile("two_cycles"))
+        .env("DUNEGC_MAX_HEAP", "64M")
+        .mode(Mode::Reclaim)
+        .no_zeal();
+    assert_eq!(run.ok().stdout, "ok\n");
+}
+
 /// 10 GB in pieces of 100 bytes.
 fn leak(run: Run) {
     let outcome = run.mode(Mode::Reclaim).no_zeal().limit(300).ok();

@@ -98,7 +98,9 @@ pub unsafe extern "C" fn GC_free(p: *mut c_void) {
 fn bad_pointer(call: &str, p: usize, error: FreeError) {
     let what = match error {
         FreeError::Foreign => "the address is not in the collector's heap",
-        FreeError::Interior(None) => "no object was ever allocated there",
+        FreeError::Interior(None) => {
+            "no object is allocated there: it was freed already, or there never was one"
+        }
         FreeError::Interior(Some(_)) => "the address is not the start of an object",
         FreeError::DoubleFree(_) => "the object is free already",
     };

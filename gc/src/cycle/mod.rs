@@ -104,7 +104,9 @@ pub fn collect(reason: Reason) -> Result<(), CollectError> {
     if !hooks::may_collect(reason == Reason::Explicit) {
         return Err(CollectError::Busy);
     }
-    with_cycle(reason == Reason::Allocation, |c| c.run(reason))?;
+    with_cycle(reason == Reason::Allocation, |c| {
+        c.with_room(|c| c.run(reason))
+    })?;
     finalize::announce();
     Ok(())
 }
@@ -115,7 +117,8 @@ pub(crate) fn collect_short() -> Option<Result<(), CollectError>> {
         return None;
     }
     let r = with_cycle(true, |c| {
-        Ok(c.generations.is_short().then(|| c.run_short()))
+        let short = c.generations.is_short();
+        Ok(short.then(|| c.with_room(Cycle::run_short)))
     });
     match r {
         Ok(None) => None,
@@ -193,7 +196,7 @@ fn with_cycle<R>(
         c.caller = *regs;
         f(&mut c)
     });
-    world::aside::wipe();
+    world::aside::wipe(world::aside::ENTRY);
     IS_SHORT.store(c.generations.is_short(), Relaxed);
     GENERATIONAL.store(c.generations.pays(), Relaxed);
     HOLDER.store(0, Relaxed);
@@ -221,7 +224,7 @@ pub fn for_each_unreachable(
     f: &mut dyn FnMut(crate::raw::Object, u32),
 ) -> Result<(), CollectError> {
     heap::init();
-    with_cycle(false, |c| c.unreachable(f))
+    with_cycle(false, |c| c.with_room(|c| c.unreachable(f)))
 }
 
 /// Runs `f` while no collection runs or starts. Collecting in `f` gives [`CollectError::Busy`], as calling this from inside a

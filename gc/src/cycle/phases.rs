@@ -91,6 +91,13 @@ pub(super) fn set_out() -> Result<(u64, Span), CollectError> {
 }
 
 impl Cycle {
+    /// Calls `f` where it has room on the stack for a collection.
+    pub(super) fn with_room<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let sp = self.caller.sp;
+        // SAFETY: a `Cycle` is only lent to who holds the lock `CYCLE`, and no collection begins inside another one.
+        unsafe { world::own_stack::call(sp, || f(self)) }
+    }
+
     /// Stops the world; ends what a collection beside the program had to leave unfinished.
     #[inline(always)]
     pub(super) fn stop(&mut self) -> Result<StoppedWorld, CollectError> {

@@ -296,13 +296,14 @@ impl Runs {
     fn take_aligned(&mut self, n: usize, align: usize) -> Option<Run> {
         let whole = n.checked_add(align)?;
         let run = self.take(whole)?;
-        let skew = ((run.first.0 as usize) & (align - 1)).wrapping_neg() & (align - 1);
+        // Of the address, not of the place in the heap, whose base may be aligned to less.
+        let skew = (run.first.addr() / BLOCK).wrapping_neg() & (align - 1);
         let state = if run.zero { CLEAN } else { DIRTY };
         let now = clock::coarse_ms();
         if skew > 0 {
-            self.insert(run.first, skew, state, now);
+            self.list(run.first, skew, state, now);
         }
-        self.insert(run.first.offset(skew + n), whole - skew - n, state, now);
+        self.list(run.first.offset(skew + n), whole - skew - n, state, now);
         Some(Run {
             first: run.first.offset(skew),
             zero: run.zero,
@@ -326,7 +327,7 @@ impl Runs {
         let since = b.head().stamp.load(Relaxed);
         self.remove(b, len);
         if len > n {
-            self.insert(b.offset(n), len - n, state, since);
+            self.list(b.offset(n), len - n, state, since);
         }
     }
 
@@ -356,11 +357,17 @@ impl Runs {
         }
     }
 
-    /// Lists a run, merged with neighbours of the same state.
-    fn insert(&mut self, mut b: Block, mut n: usize, state: u32, since: u64) {
+    /// Lists a run that was in use, or nobody's.
+    fn insert(&mut self, b: Block, n: usize, state: u32, since: u64) {
         for i in 0..n {
             b.offset(i).set_info(Info::FREE);
         }
+        self.list(b, n, state, since);
+    }
+
+    /// Lists a run whose blocks all say that they are free, merged with neighbours of the same state. What it takes does not depend
+    /// on the length.
+    fn list(&mut self, mut b: Block, mut n: usize, state: u32, since: u64) {
         let before = Block(b.0 - 1);
         if before.0 > 0
             && before.head().listed.load(Relaxed) == state

@@ -63,6 +63,13 @@ fn anonymous(len: usize, rights: i32) -> Result<usize, Errno> {
     }
 }
 
+/// Maps `len` zeroed bytes; not what is kept by [`keep_spare`].
+pub fn map_unless_short(len: usize) -> Result<*mut u8, Errno> {
+    let p = anonymous(len, libc::PROT_READ | libc::PROT_WRITE)?;
+    note(0, p, p + len);
+    Ok(p as *mut u8)
+}
+
 /// Maps `len` zeroed bytes.
 pub fn map(len: usize) -> Result<*mut u8, Errno> {
     let p = or_spare(|| anonymous(len, libc::PROT_READ | libc::PROT_WRITE))?;

@@ -79,20 +79,23 @@ macro_rules! registers_aside {
     };
 }
 
-/// Bytes that [`wipe`] clears: more than the frames of a collection take.
-const WIPED: usize = 4096;
+/// Bytes that [`wipe`] clears behind a collection.
+pub const COLLECTION: usize = 4096;
+/// Bytes that [`wipe`] clears behind the frames that lead to a collection on a stack of its own.
+pub const ENTRY: usize = 512;
 
-/// Clears the unused stack below the caller's frame, where a collection left addresses of objects.
+/// Clears `bytes`, a multiple of 8, of the unused stack below the caller's frame, where a collection left addresses of objects.
 #[inline(never)]
-pub fn wipe() {
+pub fn wipe(bytes: usize) {
     // SAFETY: the memory below the stack pointer belongs to nobody, and was in use before, as far as a collection goes; the compiler
     // keeps nothing there, because the block may use the stack.
     unsafe {
         core::arch::asm!(
-            "lea rdi, [rsp - {n}]",
+            "mov rdi, rsp",
+            "sub rdi, rdx",
             "rep stosq",
-            n = const WIPED,
-            inout("rcx") WIPED / 8 => _,
+            inout("rcx") bytes / 8 => _,
+            inout("rdx") bytes => _,
             inout("rax") 0usize => _,
             out("rdi") _,
         );
@@ -153,7 +156,7 @@ mod tests {
             black_box(&mut [secret; 64]).as_ptr() as usize
         }
         let at = leave(black_box(0x5ec2_e750_0000_4321));
-        super::wipe();
+        super::wipe(super::COLLECTION);
         // SAFETY: the stack below is mapped; nothing but a call of a frame without that word came since.
         let words = (0..64).map(|i| unsafe { (at as *const usize).add(i).read_volatile() });
         assert_eq!(words.filter(|&w| w == 0x5ec2_e750_0000_4321).count(), 0);

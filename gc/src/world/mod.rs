@@ -21,6 +21,7 @@ mod error;
 mod exempt;
 mod flags;
 mod handler;
+pub(crate) mod own_stack;
 mod spill;
 mod state;
 mod stop;

@@ -171,6 +171,24 @@ fn a_fitting_run_is_found_behind_many_short_ones() {
     audit();
 }
 
+/// Otherwise every allocation in a heap with much free memory would cost time in proportion to it.
+#[test]
+fn taking_from_a_run_does_not_touch_its_rest() {
+    let _alone = fresh();
+    let long = take(256);
+    release(long, 256);
+    let (inside, untouched) = (long.offset(200), Info::tail(crate::kind::Kind::Malloc, 7));
+    inside.set_info(untouched);
+    let plain = allocate(3, 1).expect("there is memory").first;
+    let aligned = allocate(3, 8).expect("there is memory").first;
+    assert!((long.0..inside.0).contains(&plain.0) && (long.0..inside.0).contains(&aligned.0));
+    assert_eq!(inside.info(), untouched);
+    inside.set_info(Info::FREE);
+    release(plain, 3);
+    release(aligned, 3);
+    audit();
+}
+
 #[test]
 fn alignment_leaves_both_rests_listed() {
     let _alone = fresh();
