@@ -30,6 +30,10 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SCANNED: AtomicUsize = AtomicUsize::new(0);
 /// Least allocation between two collections of a small heap.
 static LEAST: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Least allocation between two collections that the program asked for.
+static ASKED_FOR: AtomicUsize = AtomicUsize::new(0);
+/// Bytes of storage beyond which the heap is to grow only where a collection does not help.
+static HELD_TO: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// Threads that allocate at the same time.
 static ALLOCATING: AtomicUsize = AtomicUsize::new(1);
 /// How far the heap is filled between collections, where memory is saved.
@@ -51,6 +55,8 @@ const SET_ASIDE: usize = 30;
 pub const VAIN_MOST: usize = 96 << 20;
 /// Reachable bytes below which a heap is filled up as far as it was lately.
 const SMALL: usize = 4 << 20;
+/// Least allocation between two collections of a heap that is not to grow.
+const LEAST_HELD: usize = 128 << 10;
 /// Bytes to be scanned below which a small heap is marked with the program stopped.
 const LITTLE: usize = 256 << 10;
 /// Most bytes that a thread marks at a time: some ten microseconds.
@@ -106,6 +112,16 @@ pub fn save_memory(least: usize) {
     LEAST.store(least, Relaxed);
     heap::populate::save_memory();
     heap::spare::save_memory();
+}
+
+/// No collection is due before `bytes` bytes have been allocated since the last one: from the next one on.
+pub fn allocate_at_least(bytes: usize) {
+    ASKED_FOR.store(bytes, Relaxed);
+}
+
+/// The heap is collected instead of growing beyond `bytes` bytes, as long as that frees enough: from the next collection on. `usize::MAX`: it grows.
+pub fn hold_to(bytes: usize) {
+    HELD_TO.store(bytes, Relaxed);
 }
 
 /// Collects if it is time. Called outside critical sections, before a cache is filled.
@@ -339,6 +355,11 @@ fn next() {
         n => (room() / 2 * 3).saturating_mul(n),
     };
     let mut t = refill((weight / 100).saturating_mul(growth) + rooms, live);
+    let held_to = HELD_TO.load(Relaxed);
+    if held_to != usize::MAX {
+        t = t.min(held_to.saturating_sub(live).max(live / 32).max(LEAST_HELD));
+    }
+    t = t.max(ASKED_FOR.load(Relaxed));
     let max = runs::max_bytes();
     if max != usize::MAX {
         // Near the limit: half of what is left, but not so little that collecting is all that happens.
