@@ -4,7 +4,7 @@ use super::block::{Block, Info, valid, words};
 use super::class::{CAPACITY, SIZE};
 use super::layout::GROUPS;
 use super::thread::{Cache, ThreadHeap};
-use super::{batch, central, front, lists, marking, remote, runs, sweep};
+use super::{batch, central, front, idle, lists, marking, remote, runs, sweep};
 use crate::kind::Kind;
 use core::sync::atomic::{
     Ordering::{Relaxed, Release},
@@ -17,6 +17,7 @@ const REPORT: isize = 64 << 10;
 /// Fills the cache with a word of free slots; false if there is no memory. In a critical section.
 pub fn refill(heap: &ThreadHeap, kind: Kind, class: u8) -> bool {
     batch::flush(heap);
+    idle::give_back(heap);
     let cache = heap.cache(kind, class);
     if front::restore(heap, kind, class) && cache.bits.load(Relaxed) != 0 {
         return true;
