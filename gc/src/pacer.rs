@@ -329,7 +329,7 @@ fn refill(t: usize, live: usize) -> usize {
         return t;
     }
     let filled = FILLED.load(Relaxed);
-    let filled = (live + t).max(filled - filled / 16);
+    let filled = (live + t).max(filled - filled / 64);
     FILLED.store(filled, Relaxed);
     t.max(filled - live)
 }
@@ -345,6 +345,8 @@ fn next() {
     let growth = match c.growth as usize {
         g if GENERATIONAL.load(Relaxed) => g / 4,
         g if VAIN.load(Relaxed) && live < VAIN_MOST => g + g / 5,
+        // Memory that is used up to half of what it would be elsewhere, but all of it whenever less is reachable: see `refill`.
+        g if saves_memory() && live < SMALL => g / 2,
         g => g,
     };
     // Threads that allocate at the same time all stand still while one collects, and fill the same room sooner: each has half as much again.

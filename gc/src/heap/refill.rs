@@ -81,7 +81,8 @@ fn init(b: Block, kind: Kind, class: u8, zero: bool, owner: u32) {
         .store(if n == 64 { !0 } else { (1 << n) - 1 }, Relaxed);
     h.remote_summary.store(0, Relaxed);
     h.used.store(0, Relaxed);
-    h.fresh.store(if zero { 0 } else { GROUPS as u32 }, Relaxed);
+    h.fresh.store(if zero { 0 } else { GROUPS as u16 }, Relaxed);
+    h.trimmed.store(0, Relaxed);
     h.listed.store(lists::UNLISTED, Relaxed);
     h.length.store(0, Relaxed);
     h.stamp.store(0, Relaxed);
@@ -113,7 +114,7 @@ fn take_word(heap: &ThreadHeap, cache: &Cache, kind: Kind, class: u8, b: Block) 
     let fresh = h.fresh.load(Relaxed) as usize;
     let dirty = w < fresh || super::zeal();
     if w >= fresh {
-        h.fresh.store(w as u32 + 1, Relaxed);
+        h.fresh.store(w as u16 + 1, Relaxed);
     }
     let base = b.addr() + w * 64 * size;
     let dirty = dirty && !clear_described(kind, base, size, bits);
