@@ -28,6 +28,7 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 static DISABLED: AtomicU32 = AtomicU32::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SCANNED: AtomicUsize = AtomicUsize::new(0);
+static ROOTS: AtomicUsize = AtomicUsize::new(0);
 /// Least allocation between two collections of a small heap.
 static LEAST: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// Least allocation between two collections that the program asked for.
@@ -57,6 +58,8 @@ pub const VAIN_MOST: usize = 96 << 20;
 const SMALL: usize = 4 << 20;
 /// Least allocation between two collections of a heap that is not to grow.
 const LEAST_HELD: usize = 128 << 10;
+/// Reachable bytes below which memory counts twice.
+const TINY: usize = 2 << 20;
 /// Bytes to be scanned below which a small heap is marked with the program stopped.
 const LITTLE: usize = 256 << 10;
 /// Most bytes that a thread marks at a time: some ten microseconds.
@@ -101,10 +104,17 @@ fn trigger() -> usize {
     if t != 0 { t } else { room() }
 }
 
-/// `DUNEGC_MIN_HEAP`, or less: in a small heap an eighth of what is reachable, but not less than [`save_memory`] says.
+/// `DUNEGC_MIN_HEAP`, or less: in a small heap an eighth of what is reachable, but not less than [`save_memory`] says, or half of that where next to nothing
+/// is reachable.
 fn room() -> usize {
-    let small = (LIVE.load(Relaxed) / 8).max(LEAST.load(Relaxed));
+    let (live, least) = (LIVE.load(Relaxed), LEAST.load(Relaxed));
+    let small = (live / 8).max(if is_tiny(live) { least / 2 } else { least });
     config::get().min_heap.min(small)
+}
+
+/// Memory is saved, and `live` reachable bytes are so few that what a program has besides is about as much.
+fn is_tiny(live: usize) -> bool {
+    saves_memory() && live < TINY
 }
 
 /// Has a small heap collected more often, after `least` bytes at the earliest, and its storage taken from the system page by page.
@@ -258,13 +268,20 @@ pub fn put_off() {
     next();
 }
 
-/// A collection ended with `live` reachable bytes, `scanned` bytes of objects and roots to be scanned for them. The next one may be
+/// A collection ended with `live` reachable bytes, `scanned` bytes of objects and roots to be scanned for them, `roots` of them roots. The next one may be
 /// generational if `generational`. `allocating` threads allocate at the same time.
-pub fn collected(live: usize, scanned: usize, generational: bool, allocating: usize) {
+pub fn collected(
+    live: usize,
+    scanned: usize,
+    roots: usize,
+    generational: bool,
+    allocating: usize,
+) {
     let before = LIVE.swap(live, Relaxed) + since();
     VAIN.store(live > before / 64 * 63, Relaxed);
     GENERATIONAL.store(generational, Relaxed);
     SCANNED.store(scanned, Relaxed);
+    ROOTS.store(roots, Relaxed);
     ALLOCATING.store(allocating, Relaxed);
     next();
 }
@@ -342,11 +359,17 @@ fn next() {
     let weight = scanned + live.saturating_sub(scanned) / 8;
     // A generational collection costs what it finds new, not what there is: memory is saved by making more of them.
     // A heap that only grows is collected more rarely: memory is what the program keeps there.
+    // A tiny heap grows half as much, and is filled up whenever less is reachable: see `refill`. Roots count twice there: a program with large ones is
+    // large in any case.
+    let weight = if is_tiny(live) {
+        let roots = ROOTS.load(Relaxed);
+        (weight - roots.min(weight)) / 2 + roots * 2
+    } else {
+        weight
+    };
     let growth = match c.growth as usize {
         g if GENERATIONAL.load(Relaxed) => g / 4,
         g if VAIN.load(Relaxed) && live < VAIN_MOST => g + g / 5,
-        // Memory that is used up to half of what it would be elsewhere, but all of it whenever less is reachable: see `refill`.
-        g if saves_memory() && live < SMALL => g / 2,
         g => g,
     };
     // Threads that allocate at the same time all stand still while one collects, and fill the same room sooner: each has half as much again.

@@ -76,7 +76,7 @@ fn number(name: &CStr, suffix: bool) -> Option<usize> {
 }
 
 /// Least allocation between two collections unless `DUNEGC_MIN_HEAP` says otherwise.
-const LEAST: usize = 256 << 10;
+const LEAST: usize = 512 << 10;
 
 /// Reachable bytes from which on collections run beside the program though it does not ask for them: marking them with the program stopped takes
 /// about a millisecond.
