@@ -270,13 +270,7 @@ pub fn put_off() {
 
 /// A collection ended with `live` reachable bytes, `scanned` bytes of objects and roots to be scanned for them, `roots` of them roots. The next one may be
 /// generational if `generational`. `allocating` threads allocate at the same time.
-pub fn collected(
-    live: usize,
-    scanned: usize,
-    roots: usize,
-    generational: bool,
-    allocating: usize,
-) {
+pub fn collected(live: usize, scanned: usize, roots: usize, generational: bool, allocating: usize) {
     let before = LIVE.swap(live, Relaxed) + since();
     VAIN.store(live > before / 64 * 63, Relaxed);
     GENERATIONAL.store(generational, Relaxed);

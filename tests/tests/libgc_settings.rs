@@ -139,7 +139,10 @@ fn leaks_by_environment() {
 #[test]
 fn leaks_that_the_program_describes() {
     let outcome = oracle("describe.c").own();
-    assert!(outcome.stdout == "done\n" && outcome.stderr.contains("(my type 7)"), "{outcome}");
+    assert!(
+        outcome.stdout == "done\n" && outcome.stderr.contains("(my type 7)"),
+        "{outcome}"
+    );
 }
 
 #[test]
@@ -158,7 +161,13 @@ fn back_pointers() {
     let outcome = oracle("backptr.c").own();
     assert!(outcome.status.success(), "{outcome}");
     assert_eq!(outcome.stdout, include_str!("../c/libgc/backptr.txt"));
-    for line in ["composite object, ", "offset 8 in object:", "backptr.c:", "levels of pointers from root at 0x", "****Chosen address 0x"] {
+    for line in [
+        "composite object, ",
+        "offset 8 in object:",
+        "backptr.c:",
+        "levels of pointers from root at 0x",
+        "****Chosen address 0x",
+    ] {
         assert!(outcome.stderr.contains(line), "{line}: {outcome}");
     }
 }

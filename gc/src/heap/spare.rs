@@ -104,7 +104,11 @@ mod tests {
             let kept = 640 * 48..641 * 48;
             assert!(bytes()[..100 * 48].iter().all(|&x| x == 0x55));
             assert!(bytes()[kept.clone()].iter().all(|&x| x == 0x55));
-            assert!(bytes()[2 * PAGE..kept.start & !(PAGE - 1)].iter().all(|&x| x == 0));
+            assert!(
+                bytes()[2 * PAGE..kept.start & !(PAGE - 1)]
+                    .iter()
+                    .all(|&x| x == 0)
+            );
             assert_eq!(fresh(), 11);
             assert!(bytes()[fresh() * 64 * 48..].iter().all(|&x| x == 0));
             // SAFETY: as above.
@@ -115,7 +119,11 @@ mod tests {
             b.head().fresh.store(GROUPS as u16, Relaxed);
             trim(b, &used, 15);
             assert!(bytes()[kept.end..].iter().all(|&x| x == 0));
-            assert_eq!(fresh(), 15, "what a cache holds may be written without a look at the block");
+            assert_eq!(
+                fresh(),
+                15,
+                "what a cache holds may be written without a look at the block"
+            );
         });
     }
 }

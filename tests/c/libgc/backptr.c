@@ -103,7 +103,7 @@ NOINLINE static uintptr_t of_no_one(void)
 
 NOINLINE static uintptr_t uncollectable(void)
 {
-    void **holder = GC_MALLOC_UNCOLLECTABLE(64);
+    void *volatile *holder = GC_MALLOC_UNCOLLECTABLE(64);
     holder[7] = object();
     return hide(holder[7]);
 }

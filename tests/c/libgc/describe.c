@@ -9,7 +9,7 @@ static void GC_CALLBACK describe(void *object, char *text)
 
 NOINLINE static void leak(int kind)
 {
-    *(long *)GC_generic_malloc(48, kind) = 7;
+    *(volatile long *)GC_generic_malloc(48, kind) = 7;
     clear_stack();
 }
 
