@@ -16,7 +16,7 @@ pub fn get(kind: Kind, size: usize) -> *mut c_void {
     }
 }
 
-gc::registers_aside! {
+super::collector::registers_aside! {
     fn get_slow(kind: Kind, size: usize) -> *mut c_void = get_here
 }
 
