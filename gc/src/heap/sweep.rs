@@ -284,7 +284,7 @@ fn sweep_small(b: Block) {
     let mut freed = 0;
     let mut was_free = 0;
     let mut used = [0; GROUPS];
-    for w in 0..words(capacity) {
+    for (w, in_use) in used.iter_mut().enumerate().take(words(capacity)) {
         let marked = b.mark_word(w);
         let old_free = b.free(w).load(Relaxed);
         let mut held = 0;
@@ -311,7 +311,7 @@ fn sweep_small(b: Block) {
         }
         let free = (old_free | dead | remote) & all;
         was_free += old_free.count_ones() as usize;
-        used[w] = all & !free;
+        *in_use = all & !free;
         freed += dead.count_ones();
         free_count += free.count_ones();
         if marked != 0 && keep_marks {
