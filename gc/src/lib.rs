@@ -78,6 +78,9 @@ mod paranoid;
 mod pins;
 #[cfg(not(loom))]
 pub mod raw;
+#[doc(hidden)]
+#[cfg(not(loom))]
+pub mod referrer;
 #[cfg(not(loom))]
 pub mod roots;
 #[cfg(not(loom))]

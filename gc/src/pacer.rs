@@ -28,8 +28,13 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 static DISABLED: AtomicU32 = AtomicU32::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SCANNED: AtomicUsize = AtomicUsize::new(0);
+static ROOTS: AtomicUsize = AtomicUsize::new(0);
 /// Least allocation between two collections of a small heap.
 static LEAST: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Least allocation between two collections that the program asked for.
+static ASKED_FOR: AtomicUsize = AtomicUsize::new(0);
+/// Bytes of storage beyond which the heap is to grow only where a collection does not help.
+static HELD_TO: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// Threads that allocate at the same time.
 static ALLOCATING: AtomicUsize = AtomicUsize::new(1);
 /// How far the heap is filled between collections, where memory is saved.
@@ -51,6 +56,10 @@ const SET_ASIDE: usize = 30;
 pub const VAIN_MOST: usize = 96 << 20;
 /// Reachable bytes below which a heap is filled up as far as it was lately.
 const SMALL: usize = 4 << 20;
+/// Least allocation between two collections of a heap that is not to grow.
+const LEAST_HELD: usize = 128 << 10;
+/// Reachable bytes below which memory counts twice.
+const TINY: usize = 2 << 20;
 /// Bytes to be scanned below which a small heap is marked with the program stopped.
 const LITTLE: usize = 256 << 10;
 /// Most bytes that a thread marks at a time: some ten microseconds.
@@ -95,10 +104,17 @@ fn trigger() -> usize {
     if t != 0 { t } else { room() }
 }
 
-/// `DUNEGC_MIN_HEAP`, or less: in a small heap an eighth of what is reachable, but not less than [`save_memory`] says.
+/// `DUNEGC_MIN_HEAP`, or less: in a small heap an eighth of what is reachable, but not less than [`save_memory`] says, or half of that where next to nothing
+/// is reachable.
 fn room() -> usize {
-    let small = (LIVE.load(Relaxed) / 8).max(LEAST.load(Relaxed));
+    let (live, least) = (LIVE.load(Relaxed), LEAST.load(Relaxed));
+    let small = (live / 8).max(if is_tiny(live) { least / 2 } else { least });
     config::get().min_heap.min(small)
+}
+
+/// Memory is saved, and `live` reachable bytes are so few that what a program has besides is about as much.
+fn is_tiny(live: usize) -> bool {
+    saves_memory() && live < TINY
 }
 
 /// Has a small heap collected more often, after `least` bytes at the earliest, and its storage taken from the system page by page.
@@ -106,6 +122,16 @@ pub fn save_memory(least: usize) {
     LEAST.store(least, Relaxed);
     heap::populate::save_memory();
     heap::spare::save_memory();
+}
+
+/// No collection is due before `bytes` bytes have been allocated since the last one: from the next one on.
+pub fn allocate_at_least(bytes: usize) {
+    ASKED_FOR.store(bytes, Relaxed);
+}
+
+/// The heap is collected instead of growing beyond `bytes` bytes, as long as that frees enough: from the next collection on. `usize::MAX`: it grows.
+pub fn hold_to(bytes: usize) {
+    HELD_TO.store(bytes, Relaxed);
 }
 
 /// Collects if it is time. Called outside critical sections, before a cache is filled.
@@ -242,13 +268,14 @@ pub fn put_off() {
     next();
 }
 
-/// A collection ended with `live` reachable bytes, `scanned` bytes of objects and roots to be scanned for them. The next one may be
+/// A collection ended with `live` reachable bytes, `scanned` bytes of objects and roots to be scanned for them, `roots` of them roots. The next one may be
 /// generational if `generational`. `allocating` threads allocate at the same time.
-pub fn collected(live: usize, scanned: usize, generational: bool, allocating: usize) {
+pub fn collected(live: usize, scanned: usize, roots: usize, generational: bool, allocating: usize) {
     let before = LIVE.swap(live, Relaxed) + since();
     VAIN.store(live > before / 64 * 63, Relaxed);
     GENERATIONAL.store(generational, Relaxed);
     SCANNED.store(scanned, Relaxed);
+    ROOTS.store(roots, Relaxed);
     ALLOCATING.store(allocating, Relaxed);
     next();
 }
@@ -313,7 +340,7 @@ fn refill(t: usize, live: usize) -> usize {
         return t;
     }
     let filled = FILLED.load(Relaxed);
-    let filled = (live + t).max(filled - filled / 16);
+    let filled = (live + t).max(filled - filled / 64);
     FILLED.store(filled, Relaxed);
     t.max(filled - live)
 }
@@ -326,6 +353,14 @@ fn next() {
     let weight = scanned + live.saturating_sub(scanned) / 8;
     // A generational collection costs what it finds new, not what there is: memory is saved by making more of them.
     // A heap that only grows is collected more rarely: memory is what the program keeps there.
+    // A tiny heap grows half as much, and is filled up whenever less is reachable: see `refill`. Roots count twice there: a program with large ones is
+    // large in any case.
+    let weight = if is_tiny(live) {
+        let roots = ROOTS.load(Relaxed);
+        (weight - roots.min(weight)) / 2 + roots * 2
+    } else {
+        weight
+    };
     let growth = match c.growth as usize {
         g if GENERATIONAL.load(Relaxed) => g / 4,
         g if VAIN.load(Relaxed) && live < VAIN_MOST => g + g / 5,
@@ -339,6 +374,11 @@ fn next() {
         n => (room() / 2 * 3).saturating_mul(n),
     };
     let mut t = refill((weight / 100).saturating_mul(growth) + rooms, live);
+    let held_to = HELD_TO.load(Relaxed);
+    if held_to != usize::MAX {
+        t = t.min(held_to.saturating_sub(live).max(live / 32).max(LEAST_HELD));
+    }
+    t = t.max(ASKED_FOR.load(Relaxed));
     let max = runs::max_bytes();
     if max != usize::MAX {
         // Near the limit: half of what is left, but not so little that collecting is all that happens.

@@ -14,6 +14,14 @@ fn settings_that_are_compiled_in() {
     oracle("initial.c").same();
 }
 
+/// What no other program calls.
+#[test]
+fn the_rest() {
+    oracle("rest.c").same();
+    let outcome = oracle("rest.c").arg("exclusions").own();
+    assert_eq!(outcome.stdout, "exclusions forgotten: all\n", "{outcome}");
+}
+
 #[test]
 fn callbacks() {
     oracle("callbacks.c").same();
@@ -127,6 +135,16 @@ fn leaks_by_environment() {
         .same();
 }
 
+/// libgc1 does not ask.
+#[test]
+fn leaks_that_the_program_describes() {
+    let outcome = oracle("describe.c").own();
+    assert!(
+        outcome.stdout == "done\n" && outcome.stderr.contains("(my type 7)"),
+        "{outcome}"
+    );
+}
+
 #[test]
 fn leak_detector() {
     oracle("leak_detector.c").stderr(positions).same();
@@ -135,6 +153,23 @@ fn leak_detector() {
 #[test]
 fn debugging_allocators() {
     oracle("debug.c").stderr(positions).same();
+}
+
+/// Debian's library is built without them.
+#[test]
+fn back_pointers() {
+    let outcome = oracle("backptr.c").own();
+    assert!(outcome.status.success(), "{outcome}");
+    assert_eq!(outcome.stdout, include_str!("../c/libgc/backptr.txt"));
+    for line in [
+        "composite object, ",
+        "offset 8 in object:",
+        "backptr.c:",
+        "levels of pointers from root at 0x",
+        "****Chosen address 0x",
+    ] {
+        assert!(outcome.stderr.contains(line), "{line}: {outcome}");
+    }
 }
 
 #[test]

@@ -231,5 +231,5 @@ pub extern "C" fn GC_incr_bytes_allocd(n: usize) {
 /// `n` bytes that the program freed elsewhere put the next collection off.
 #[unsafe(no_mangle)]
 pub extern "C" fn GC_incr_bytes_freed(n: usize) {
-    pacer::allocated(-(n as isize));
+    pacer::freed_large(n);
 }

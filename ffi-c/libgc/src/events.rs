@@ -4,7 +4,8 @@ use core::ffi::{c_int, c_void};
 use core::mem::transmute;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::vars::{GC_dont_gc, GC_gc_no, GC_on_heap_resize};
+use crate::params::GC_get_parallel;
+use crate::vars::{GC_dont_gc, GC_gc_no, GC_on_heap_resize, GC_parallel};
 use crate::{debug, mark};
 use dunegc::hooks::{self, Event, Hooks};
 use dunegc::stats;
@@ -39,6 +40,7 @@ fn may_collect(explicit: bool) -> bool {
     let may = GC_dont_gc.load(Relaxed) == 0 && crate::collect::is_wanted(explicit);
     if may {
         crate::roots::prepare();
+        crate::heap::hold_size();
         crate::dump::look_for_leaks();
     }
     may
@@ -89,6 +91,9 @@ fn event(e: Event, world: Option<&StoppedWorld>) {
         };
         // SAFETY: the program's function, called as it asked.
         unsafe { f(number) };
+    }
+    if e == Event::End {
+        GC_parallel.store(GC_get_parallel(), Relaxed);
     }
     if e == Event::End && crate::env::dumps_regularly() {
         crate::dump::GC_dump();

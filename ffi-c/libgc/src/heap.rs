@@ -3,6 +3,7 @@
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::vars::GC_dont_expand;
 use dunegc::{config, pacer, raw};
 
 /// Bytes of large objects that were freed explicitly since the last collection; small ones are not counted.
@@ -23,6 +24,22 @@ pub fn figures() -> raw::HeapFigures {
     f
 }
 
+/// The size that the heap has been held to since the program's variable says so; 0: it is not held.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// The program's variable says whether the heap may grow. With no collection at a critical point.
+pub fn hold_size() {
+    if GC_dont_expand.load(Relaxed) == 0 {
+        if HELD.swap(0, Relaxed) != 0 {
+            pacer::hold_to(usize::MAX);
+        }
+    } else if HELD.load(Relaxed) == 0 {
+        let size = figures().heap.max(1);
+        HELD.store(size, Relaxed);
+        pacer::hold_to(size);
+    }
+}
+
 /// Counts `bytes` more as part of the heap, and has them used before the next collection: the system gives memory when it is touched.
 /// 1, or 0 if that is above the heap's limit.
 #[unsafe(no_mangle)]
@@ -35,6 +52,10 @@ pub extern "C" fn GC_expand_hp(bytes: usize) -> c_int {
         return 0;
     }
     EXPANDED.fetch_max(size, Relaxed);
+    if HELD.load(Relaxed) != 0 {
+        HELD.store(size, Relaxed);
+        pacer::hold_to(size);
+    }
     pacer::allocated(-(bytes.min(isize::MAX as usize) as isize));
     1
 }

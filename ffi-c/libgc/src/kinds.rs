@@ -217,7 +217,7 @@ pub extern "C" fn GC_malloc_many(size: usize) -> *mut c_void {
     result
 }
 
-type DescribeType = unsafe extern "C" fn(*mut c_void, *mut core::ffi::c_char) -> c_int;
+type DescribeType = unsafe extern "C" fn(*mut c_void, *mut core::ffi::c_char);
 
 static DESCRIBE: [AtomicUsize; 32] = [const { AtomicUsize::new(0) }; 32];
 

@@ -9,6 +9,7 @@ use dunegc as collector;
 mod alloc;
 #[path = "../../src/boehm/allocation.rs"]
 mod allocation;
+mod backptr;
 mod check;
 mod collect;
 mod created;

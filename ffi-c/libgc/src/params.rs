@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_uint, c_ulong};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::{alloc, env, startup, vars};
+use crate::{alloc, env, heap, startup, vars};
 use dunegc::config::{self, Builder, Config};
 use dunegc::mark::pool;
 use dunegc::raw;
@@ -242,9 +242,6 @@ stored! {
     vars::GC_max_retries, c_ulong:
         /// Remembered: two collections are tried without memory.
         GC_set_max_retries GC_get_max_retries;
-    vars::GC_dont_expand, c_int:
-        /// Remembered: growth follows from the live bytes.
-        GC_set_dont_expand GC_get_dont_expand;
     vars::GC_dont_precollect, c_int:
         /// Remembered: there is no collection before the heap begins.
         GC_set_dont_precollect GC_get_dont_precollect;
@@ -263,15 +260,38 @@ stored! {
     PRIOR_ATTEMPTS, c_int:
         /// Remembered, as [`GC_set_rate`].
         GC_set_max_prior_attempts GC_get_max_prior_attempts;
-    MIN_BYTES, usize:
-        /// Remembered; `DUNEGC_MIN_HEAP` sets the least allocation between two collections.
-        GC_set_min_bytes_allocd GC_get_min_bytes_allocd;
     NO_AUTOMATIC, c_int:
         /// Not 0: collections only when the program asks for them.
         GC_set_disable_automatic_collection GC_get_disable_automatic_collection;
     MANUAL_VDB, c_int:
         /// Remembered: which pages were written is learnt from the system.
         GC_set_manual_vdb_allowed GC_get_manual_vdb_allowed;
+}
+
+/// Not 0: the heap is collected instead of growing, as long as that frees enough. `GC_expand_hp` lets it grow all the same.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_set_dont_expand(on: c_int) {
+    vars::GC_dont_expand.store(on, Relaxed);
+    heap::hold_size();
+}
+
+/// What [`GC_set_dont_expand`] set.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_get_dont_expand() -> c_int {
+    vars::GC_dont_expand.load(Relaxed)
+}
+
+/// Least allocation between two collections, from the next one on.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_set_min_bytes_allocd(bytes: usize) {
+    MIN_BYTES.store(bytes, Relaxed);
+    pacer::allocate_at_least(bytes);
+}
+
+/// What [`GC_set_min_bytes_allocd`] set.
+#[unsafe(no_mangle)]
+pub extern "C" fn GC_get_min_bytes_allocd() -> usize {
+    MIN_BYTES.load(Relaxed)
 }
 
 /// Counts `bytes` besides the uncollectable objects.

@@ -85,12 +85,49 @@ static FIND_OBJECT: AtomicUsize = AtomicUsize::new(0);
 
 /// Once, with the world running.
 pub fn start() {
+    exclude_own_data();
     // SAFETY: a C string.
     let f = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
     if !f.is_null() {
         FIND_OBJECT.store(f as usize, Relaxed);
         roots::set_object_end(object_end);
     }
+}
+
+/// Leaves this library's own data out: what it keeps for the program it says so itself. What it notes in a collection, registers for
+/// example, would keep objects in the next one.
+fn exclude_own_data() {
+    // SAFETY: the function has the right type and takes no data.
+    unsafe { libc::dl_iterate_phdr(Some(exclude_if_own), core::ptr::null_mut()) };
+}
+
+unsafe extern "C" fn exclude_if_own(
+    info: *mut libc::dl_phdr_info,
+    _: usize,
+    _: *mut c_void,
+) -> c_int {
+    // SAFETY: the loader passes a valid description.
+    let info = unsafe { &*info };
+    let own = &raw const REFUSED as usize;
+    let headers = if info.dlpi_phdr.is_null() {
+        &[]
+    } else {
+        // SAFETY: the loader says how many headers there are.
+        unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) }
+    };
+    let range = |h: &libc::Elf64_Phdr| {
+        let start = (info.dlpi_addr + h.p_vaddr) as usize;
+        start..start + h.p_memsz as usize
+    };
+    let is_data = |h: &&libc::Elf64_Phdr| {
+        h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W != 0 && range(h).contains(&own)
+    };
+    if let Some(h) = headers.iter().find(is_data) {
+        let data = range(h);
+        // Without memory for the note the data is scanned, which is safe.
+        let _ = roots::exclude(data.start.next_multiple_of(8), data.end & !7);
+    }
+    0
 }
 
 fn object_end(address: usize) -> Option<usize> {

@@ -20,6 +20,7 @@ use crate::mark::shared::shared;
 use crate::mark::{pool, rescan};
 use crate::pacer;
 use crate::raw::CollectError;
+use crate::referrer::Referrer;
 use crate::sys::lock::{Guard, Lock, futex_wait_for, futex_wake};
 use crate::sys::scratch::ScratchVec;
 use crate::tracked::Tracked;
@@ -330,6 +331,12 @@ pub fn resume_world() {
 pub fn for_each_reachable(f: &mut dyn FnMut(crate::raw::Object)) -> Result<(), CollectError> {
     heap::init();
     with_cycle(false, |c| c.reachable(f))
+}
+
+/// See [`crate::referrer::of`]; `target` is an object's start.
+pub(crate) fn referrer(target: usize) -> Result<Referrer, CollectError> {
+    heap::init();
+    with_cycle(false, |c| c.referrer(target))
 }
 
 /// Lets forks come in between while `f` marks beside the program: it may be a long time. Only for who holds [`CHANGING`]. A child that is made

@@ -317,7 +317,8 @@ impl Cycle {
         let own = usize::from(pacer::runs_beside() && collector::is_ready());
         self.spare_core = allocating + own < cores;
         let generational = self.generations.usable() && beside;
-        pacer::collected(live, scanned, generational, allocating.min(cores));
+        let roots = tally.roots as usize;
+        pacer::collected(live, scanned, roots, generational, allocating.min(cores));
         live
     }
 }

@@ -11,10 +11,11 @@ use crate::config;
 use crate::heap::{self, alloc, sweep};
 use crate::hooks;
 use crate::kind::Kind;
-use crate::mark::shared::Scope;
+use crate::mark::shared::{Scope, shared};
 use crate::mark::{pool, rescan};
 use crate::pacer;
 use crate::raw::CollectError;
+use crate::referrer::{self, Referrer};
 use crate::sys::clock::now_ns;
 use crate::trace::{self, Event};
 use crate::tracked::Tracked;
@@ -128,6 +129,22 @@ impl Cycle {
         self.expose();
         self.resume(world);
         marked.map(|_| ()).ok_or(CollectError::NoMemory)
+    }
+
+    /// What refers to the object that begins at `target`.
+    pub(super) fn referrer(&mut self, target: usize) -> Result<Referrer, CollectError> {
+        init_world()?;
+        heap::critical::with(sweep::finish);
+        self.generations.forget();
+        let _stop = trace::span(Event::FinalStop);
+        let world = self.stop()?;
+        self.prepare(false);
+        rescan::clear_marks();
+        let found = referrer::search(&world, shared(), scope(), target);
+        rescan::clear_marks();
+        self.expose();
+        self.resume(world);
+        found.ok_or(CollectError::NoMemory)
     }
 
     /// Calls `f` for every allocated object of kind `Malloc` that is not reached when malloc'ed memory is no root.

@@ -4,7 +4,7 @@ use super::class::{self, CLASS_BITS, Class};
 use super::layout::{self, BLOCK_SHIFT, GROUPS, table};
 pub use super::slot::{BORN, REACHED};
 use crate::kind::{KIND_BITS, Kind};
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Index of a block in the heap. 0 is never used: it stands for "none" in lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,7 +149,9 @@ pub struct Head {
     /// Objects handed out or cached (small).
     pub used: AtomicU32,
     /// First free word never handed out since the storage was known to be zero; `GROUPS` if none.
-    pub fresh: AtomicU32,
+    pub fresh: AtomicU16,
+    /// Small: one more than the number of objects for which the block's storage was last given back, see [`super::spare`]; 0: never.
+    pub trimmed: AtomicU16,
     /// In one of the owner's or the central lists.
     pub listed: AtomicU32,
     /// Size in bytes (large, first block); length in blocks (first and last block of a free run).

@@ -13,6 +13,7 @@ pub mod fork;
 pub mod free;
 pub mod front;
 pub mod handoff;
+mod idle;
 pub mod large;
 pub mod layout;
 pub mod lists;

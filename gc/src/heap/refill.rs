@@ -4,7 +4,7 @@ use super::block::{Block, Info, valid, words};
 use super::class::{CAPACITY, SIZE};
 use super::layout::GROUPS;
 use super::thread::{Cache, ThreadHeap};
-use super::{batch, central, front, lists, marking, remote, runs, sweep};
+use super::{batch, central, front, idle, lists, marking, remote, runs, sweep};
 use crate::kind::Kind;
 use core::sync::atomic::{
     Ordering::{Relaxed, Release},
@@ -17,6 +17,7 @@ const REPORT: isize = 64 << 10;
 /// Fills the cache with a word of free slots; false if there is no memory. In a critical section.
 pub fn refill(heap: &ThreadHeap, kind: Kind, class: u8) -> bool {
     batch::flush(heap);
+    idle::give_back(heap);
     let cache = heap.cache(kind, class);
     if front::restore(heap, kind, class) && cache.bits.load(Relaxed) != 0 {
         return true;
@@ -80,7 +81,8 @@ fn init(b: Block, kind: Kind, class: u8, zero: bool, owner: u32) {
         .store(if n == 64 { !0 } else { (1 << n) - 1 }, Relaxed);
     h.remote_summary.store(0, Relaxed);
     h.used.store(0, Relaxed);
-    h.fresh.store(if zero { 0 } else { GROUPS as u32 }, Relaxed);
+    h.fresh.store(if zero { 0 } else { GROUPS as u16 }, Relaxed);
+    h.trimmed.store(0, Relaxed);
     h.listed.store(lists::UNLISTED, Relaxed);
     h.length.store(0, Relaxed);
     h.stamp.store(0, Relaxed);
@@ -112,7 +114,7 @@ fn take_word(heap: &ThreadHeap, cache: &Cache, kind: Kind, class: u8, b: Block) 
     let fresh = h.fresh.load(Relaxed) as usize;
     let dirty = w < fresh || super::zeal();
     if w >= fresh {
-        h.fresh.store(w as u32 + 1, Relaxed);
+        h.fresh.store(w as u16 + 1, Relaxed);
     }
     let base = b.addr() + w * 64 * size;
     let dirty = dirty && !clear_described(kind, base, size, bits);

@@ -7,7 +7,7 @@
 
 use super::block::{BORN, Block, State, valid, words};
 use super::cursor::{self, Cursor};
-use super::layout::BLOCK;
+use super::layout::{BLOCK, GROUPS};
 use super::thread::NO_OWNER;
 use super::{central, class, handoff, lists, registry, runs, spare};
 use crate::kind::Kind;
@@ -159,9 +159,31 @@ pub fn after_fork_child() {
 /// Sweeps the blocks that the calling thread kept as current ones, too. In a critical section.
 pub fn finish_own(heap: &super::thread::ThreadHeap) {
     for cache in heap.caches[..crate::kinds::count()].iter().flatten() {
-        if cache.word.load(Relaxed) != 0 {
+        let word = cache.word.load(Relaxed);
+        if word != 0 {
             ensure_swept(cache.block());
+            trim_current(cache.block(), word % GROUPS, cache.bits.load(Relaxed));
         }
+    }
+}
+
+/// Gives back storage of a thread's current block, of which the cache holds `bits` of word `w`: a thread may have a block for a size of objects that
+/// it makes no more. With the thread stopped, or in a critical section of its own.
+fn trim_current(b: Block, w: usize, bits: u64) {
+    let info = b.info();
+    if !spare::saves_memory() || !info.is_small() || !super::is_collected(info.kind()) {
+        return;
+    }
+    let capacity = class::CAPACITY[info.class() as usize] as usize;
+    let mut used = [0; GROUPS];
+    let mut count = 0;
+    for (i, word) in used[..words(capacity)].iter_mut().enumerate() {
+        let cached = if i == w { bits } else { 0 };
+        *word = valid(capacity, i) & !(b.free(i).load(Relaxed) | cached);
+        count += word.count_ones() as usize;
+    }
+    if count * 4 <= capacity {
+        spare::trim(b, &used, w + 1);
     }
 }
 
@@ -261,8 +283,8 @@ fn sweep_small(b: Block) {
     let mut free_count = 0;
     let mut freed = 0;
     let mut was_free = 0;
-    let mut used_end = 0;
-    for w in 0..words(capacity) {
+    let mut used = [0; GROUPS];
+    for (w, in_use) in used.iter_mut().enumerate().take(words(capacity)) {
         let marked = b.mark_word(w);
         let old_free = b.free(w).load(Relaxed);
         let mut held = 0;
@@ -289,9 +311,7 @@ fn sweep_small(b: Block) {
         }
         let free = (old_free | dead | remote) & all;
         was_free += old_free.count_ones() as usize;
-        if free != all {
-            used_end = w * 64 + 64 - (all & !free).leading_zeros() as usize;
-        }
+        *in_use = all & !free;
         freed += dead.count_ones();
         free_count += free.count_ones();
         if marked != 0 && keep_marks {
@@ -309,7 +329,7 @@ fn sweep_small(b: Block) {
     b.set_full(summary == 0);
     h.used.store(capacity as u32 - free_count, Relaxed);
     if was_free * 4 >= capacity * 3 {
-        spare::trim(b, used_end);
+        spare::trim(b, &used, 0);
     }
     FREED_BYTES.fetch_add(
         freed as u64 * class::SIZE[info.class() as usize] as u64,

@@ -64,6 +64,8 @@ pub struct ThreadHeap {
     pub taken_before: AtomicU64,
     /// Kernel thread id.
     pub tid: AtomicU32,
+    /// Number of the epoch in which [`super::idle`] last looked at the caches.
+    pub looked_in: AtomicU32,
     /// Next dead heap.
     pub next_dead: AtomicU32,
     /// The caches, per kind and class.
@@ -143,6 +145,7 @@ impl ThreadHeap {
             taken: AtomicU64::new(0),
             taken_before: AtomicU64::new(0),
             tid: AtomicU32::new(0),
+            looked_in: AtomicU32::new(0),
             next_dead: AtomicU32::new(0),
             caches: [const { [const { Cache::EMPTY }; 1 << CLASS_BITS] }; KINDS],
             stashes: [const { [const { Stash::EMPTY }; 1 << CLASS_BITS] }; KINDS],

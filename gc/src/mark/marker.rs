@@ -586,5 +586,6 @@ impl Drop for Marker<'_> {
     }
 }
 
+mod grey;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 /* Figures: what must hold between them. */
 #include "oracle.h"
+#include <gc/gc_inline.h>
 
 static char *kept[1000];
 
@@ -70,6 +71,7 @@ int main(void)
     GC_dump_named("a name");
     GC_dump_regions();
     GC_dump_finalization();
+    GC_print_free_list(1, 2);
     fflush(stdout);
     dup2(output, 1);
     say("dumped");

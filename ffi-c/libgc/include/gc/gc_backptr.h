@@ -1,7 +1,7 @@
-/* gc_backptr.h: what refers to an object, for objects of the debugging allocators.
+/* gc_backptr.h: what refers to an object.
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * For a library that keeps back pointers; libgc.so.1 is none. */
+ * Found out when it is asked, with the world stopped, for objects of all allocators. Debian's library has none of these functions. */
 #ifndef GC_BACKPTR_H
 #define GC_BACKPTR_H
 #include "gc.h"
@@ -18,7 +18,7 @@ typedef enum {
     GC_FINALIZER_REFD
 } GC_ref_kind;
 
-/* Where the last collection found a reference to an object: its holder's base and the offset in it, or the root's address. */
+/* What refers to the object around an address: the start of the holder's own part and the offset in it, or the root's address. */
 GC_API GC_ref_kind GC_CALL GC_get_back_ptr_info(void *, void **, size_t *) GC_ATTR_NONNULL(1);
 GC_API void *GC_CALL GC_generate_random_heap_address(void);
 GC_API void *GC_CALL GC_generate_random_valid_address(void);
