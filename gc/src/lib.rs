@@ -59,7 +59,7 @@ pub mod kinds;
 mod leaks;
 #[cfg(not(loom))]
 mod links;
-
+#[cfg(not(loom))]
 mod look;
 /// The lock-free protocols and their models; nothing else is built for loom.
 #[cfg(loom)]

@@ -18,6 +18,12 @@ fn put(at: usize, v: u64) {
     unsafe { (at as *mut u64).write_volatile(v) };
 }
 
+/// A function of its own, so that no register of the caller's holds the value afterwards.
+#[inline(never)]
+fn plant(at: usize, secret: Secret) {
+    put(at, secret.show());
+}
+
 const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 const ANON: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 
@@ -32,7 +38,7 @@ fn anonymous_memory_without_touching_what_the_program_did_not() {
     let len = 4 << 30;
     let lo = mmap(len, RW, ANON | libc::MAP_NORESERVE, -1);
     let secret = Secret::new();
-    put(lo + (3 << 30) + 8, secret.show());
+    plant(lo + (3 << 30) + 8, secret);
     scrub();
     let found = find(secret, Mappings::All, &[]);
     assert_eq!(found, [(RootKind::Mapping, lo + (3 << 30) + 8)]);
@@ -100,7 +106,7 @@ fn registered_and_excluded_ranges() {
     let _one = alone();
     let lo = mmap(1 << 20, RW, ANON, -1);
     let (at, secret) = (lo + 0x8008, Secret::new());
-    put(at, secret.show());
+    plant(at, secret);
     scrub();
     roots::add(lo, lo + (1 << 20)).unwrap();
     for m in BOTH {
@@ -163,7 +169,7 @@ fn requests_in_an_io_uring() {
     };
     assert_ne!(sqes, libc::MAP_FAILED);
     let secret = Secret::new();
-    put(sqes as usize + 64 + 32, secret.show()); // user_data of the second entry
+    plant(sqes as usize + 64 + 32, secret); // user_data of the second entry
     scrub();
     assert_eq!(
         kinds(&find(secret, Mappings::All, &[])),
