@@ -156,7 +156,7 @@ pub unsafe extern "C" fn GC_get_my_stackbottom(base: *mut StackBase) -> *mut c_v
 }
 
 /// The calling thread goes on on another stack, with this end; `handle` is its own or null. The collector finds the mapping that
-/// the stack pointer leads to. Nothing happens for another thread: its stack is found in the same way.
+/// the stack pointer leads to, and from here on also the one of that end. Nothing happens for another thread: its stack is found in the same way.
 ///
 /// # Safety
 /// `base` is readable.
@@ -166,7 +166,9 @@ pub unsafe extern "C" fn GC_set_stackbottom(handle: *mut c_void, base: *const St
     let own = unsafe { libc::pthread_self() } as *mut c_void;
     if handle.is_null() || handle == own {
         // SAFETY: by the caller's contract.
-        BOTTOM.set(unsafe { (*base).mem_base } as usize);
+        let end = unsafe { (*base).mem_base } as usize;
+        BOTTOM.set(end);
+        world::note_stack_end(end);
     }
 }
 

@@ -191,6 +191,10 @@ impl Plan {
             }
             self.point(sp, RootKind::Stack, emit)?;
         }
+        if t.stack_end != 0 {
+            // It may be on its way there: the program no longer counts that stack among those that wait.
+            self.point(t.stack_end - 8, RootKind::Stack, emit)?;
+        }
         if t.alt_stack.0 != 0 && self.excluded.contains(t.alt_stack.0) {
             // Programs allocate an alternate signal stack, hand it over and forget where it is: the kernel alone knows.
             let lo = t.alt_stack.0;

@@ -21,6 +21,8 @@ pub struct CriticalFlags {
     pub stack_lo: AtomicUsize,
     /// Address behind the thread's stack.
     pub stack_hi: AtomicUsize,
+    /// Address behind the stack on which the thread said that it goes on, 0 if it said nothing; set by [`note_stack_end`].
+    pub stack_end: AtomicUsize,
 }
 
 impl CriticalFlags {
@@ -32,6 +34,7 @@ impl CriticalFlags {
             tid: AtomicU32::new(0),
             stack_lo: AtomicUsize::new(0),
             stack_hi: AtomicUsize::new(0),
+            stack_end: AtomicUsize::new(0),
         }
     }
 
@@ -40,6 +43,7 @@ impl CriticalFlags {
         self.pending.store(0, Relaxed);
         self.stack_lo.store(0, Relaxed);
         self.stack_hi.store(0, Relaxed);
+        self.stack_end.store(0, Relaxed);
         self.tid.store(tid, Relaxed);
     }
 
@@ -66,6 +70,14 @@ pub(super) fn of_thread(tid: i32) -> Option<&'static CriticalFlags> {
     // SAFETY: the configuration promises null or a pointer to the thread's flags, which live as long as the thread runs.
     let flags = unsafe { f().as_ref() }?;
     (flags.tid.load(Relaxed) == tid as u32).then_some(flags)
+}
+
+/// The calling thread is about to go on on another stack, whose end this is: from here on all of the mapping below it counts, wherever the stack
+/// pointer leads. Without effect if the thread has no [`CriticalFlags`] with its own `tid`.
+pub fn note_stack_end(end: usize) {
+    if let Some(flags) = of_thread(gettid()) {
+        flags.stack_end.store(end, Relaxed);
+    }
 }
 
 /// Records the calling thread's stack (as pthread_getattr_np gives it), so that only the part in use is scanned. False

@@ -62,6 +62,7 @@ pub(super) extern "C" fn on_signal(_sig: i32, info: *mut libc::siginfo_t, uc: *m
         alt_stack: (alt_lo, alt_hi),
         on_alt_stack: alt_lo < sp && sp <= alt_hi,
         stack: flags.map_or((0, 0), |f| f.stack()),
+        stack_end: flags.map_or(0, |f| f.stack_end.load(Relaxed)),
         is_caller: false,
     };
     acknowledge_and_wait(record, generation, thread);
@@ -92,6 +93,11 @@ pub(super) fn own_thread(regs: &Registers, tid: i32) -> StoppedThread {
     let fs_base = fs_base();
     let at = regs as *const Registers as usize;
     let (alt_lo, alt_hi, on_alt) = signal::alt_stack().unwrap_or((0, 0, false));
+    let flags = if fs_base == 0 {
+        None
+    } else {
+        flags::of_thread(tid)
+    };
     StoppedThread {
         tid,
         sp: regs.sp,
@@ -100,12 +106,8 @@ pub(super) fn own_thread(regs: &Registers, tid: i32) -> StoppedThread {
         fs_base,
         alt_stack: (alt_lo, alt_hi),
         on_alt_stack: on_alt,
-        stack: if fs_base == 0 {
-            None
-        } else {
-            flags::of_thread(tid)
-        }
-        .map_or((0, 0), |f| f.stack()),
+        stack: flags.map_or((0, 0), |f| f.stack()),
+        stack_end: flags.map_or(0, |f| f.stack_end.load(Relaxed)),
         is_caller: false,
     }
 }

@@ -29,7 +29,7 @@ mod stop;
 pub use error::{StopError, Why, WorldError};
 pub use exempt::{exempt_self, unexempt_self};
 pub(crate) use exempt::{for_each_exempt_stack, is_exempt};
-pub use flags::{CriticalFlags, note_stack_bounds};
+pub use flags::{CriticalFlags, note_stack_bounds, note_stack_end};
 pub use handler::park_self;
 pub use spill::{Registers, with_spilled_registers};
 pub use state::{StoppedThread, after_fork_child, after_fork_parent, before_fork, with_lock};

@@ -30,6 +30,8 @@ pub struct StoppedThread {
     pub stack: (usize, usize),
     /// The caller of `stop`.
     pub is_caller: bool,
+    /// Address behind the stack on which it said that it goes on; 0 if it said nothing.
+    pub stack_end: usize,
 }
 
 /// What a record stands for, in the low word of [`Record::state`]; the generation is in the high word.

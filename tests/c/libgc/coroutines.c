@@ -34,10 +34,12 @@ static void GC_CALLBACK push(void)
         before();
 }
 
-static void set_base(void *base)
+/* Both at once for who collects beside: from then on the collector looks after that stack, whether the switch has come or not. */
+static void set_current(int number, void *base)
 {
     struct GC_stack_base stack = {base};
     GC_alloc_lock();
+    current = number;
     GC_set_stackbottom(handle, &stack);
     GC_alloc_unlock();
 }
@@ -48,8 +50,7 @@ NOINLINE static void back_to_main(void)
     self->top = __builtin_frame_address(0);
     /* The registers that a switch saves lie in the context; the collector sees the rest. */
     self->top = (char *)self->top - 256;
-    current = -1;
-    set_base(main_base.mem_base);
+    set_current(-1, main_base.mem_base);
     swapcontext(&self->context, &main_context);
 }
 
@@ -70,8 +71,7 @@ static void body(int number)
                 self->sum += objects[i][0];
     }
     self->alive = 0;
-    current = -1;
-    set_base(main_base.mem_base);
+    set_current(-1, main_base.mem_base);
     setcontext(&main_context);
 }
 
@@ -80,8 +80,7 @@ NOINLINE static void enter(int number)
     char here;
     main_top = (void *)((uintptr_t)&here & ~(uintptr_t)15);
     main_top = (char *)main_top - 256;
-    current = number;
-    set_base(coroutines[number].stack + STACK);
+    set_current(number, coroutines[number].stack + STACK);
     swapcontext(&main_context, &coroutines[number].context);
 }
 
