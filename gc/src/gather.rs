@@ -104,7 +104,6 @@ impl Gathered {
 const PIECE: usize = 256 << 10;
 
 /// Finds all roots, with those that only the kernel holds if asked for. `None` without memory or without /proc; one line says why.
-#[inline(always)]
 pub fn roots(
     g: &mut Gathered,
     world: &StoppedWorld,

@@ -50,7 +50,6 @@ struct Roots {
 }
 
 /// With the world stopped and no marks: the referrer of the object that begins at `target`. Leaves marks. `None` without memory.
-#[inline(always)]
 pub(crate) fn search(
     world: &StoppedWorld,
     shared: &Shared,

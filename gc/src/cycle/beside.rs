@@ -268,11 +268,13 @@ impl Cycle {
         let gathered = self.gather(world, scope());
         let mut span = trace::span(Event::Harvest);
         let written = self.tracked.harvest(When::Stopped { keep: false });
-        span.set((written? / 4096) as u64);
+        let bytes = written.unwrap_or(0);
+        span.set((bytes / 4096) as u64);
         drop(span);
-        account.harvested(written?);
-        gathered?;
-        let marked = self.mark_gathered(world, scope(), Some(tally), markers);
+        account.harvested(bytes);
+        let listed = written.and(gathered);
+        let marked = listed.and_then(|()| self.mark_gathered(world, scope(), Some(tally), markers));
+        // In any case: what is in the caches must not be handed out from the blocks as well.
         self.expose();
         marked
     }

@@ -330,13 +330,13 @@ pub fn resume_world() {
 /// Calls `f` for every object of the collected and uncollectable kinds that is reachable, with the world stopped.
 pub fn for_each_reachable(f: &mut dyn FnMut(crate::raw::Object)) -> Result<(), CollectError> {
     heap::init();
-    with_cycle(false, |c| c.reachable(f))
+    with_cycle(false, |c| c.with_room(|c| c.reachable(f)))
 }
 
 /// See [`crate::referrer::of`]; `target` is an object's start.
 pub(crate) fn referrer(target: usize) -> Result<Referrer, CollectError> {
     heap::init();
-    with_cycle(false, |c| c.referrer(target))
+    with_cycle(false, |c| c.with_room(|c| c.referrer(target)))
 }
 
 /// Lets forks come in between while `f` marks beside the program: it may be a long time. Only for who holds [`CHANGING`]. A child that is made

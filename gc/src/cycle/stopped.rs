@@ -19,6 +19,7 @@ use crate::referrer::{self, Referrer};
 use crate::sys::clock::now_ns;
 use crate::trace::{self, Event};
 use crate::tracked::Tracked;
+use crate::world::StoppedWorld;
 use core::sync::atomic::Ordering::Relaxed;
 
 impl Cycle {
@@ -105,46 +106,44 @@ impl Cycle {
         Ok(())
     }
 
+    /// With the world stopped, every mark taken back and every block swept: what `f` finds out, which leaves marks.
+    fn examine<R>(
+        &mut self,
+        f: impl FnOnce(&mut Self, &StoppedWorld) -> Option<R>,
+    ) -> Result<R, CollectError> {
+        init_world()?;
+        heap::critical::with(sweep::finish);
+        self.generations.forget();
+        let _stop = trace::span(Event::FinalStop);
+        let world = self.stop()?;
+        self.prepare(false);
+        rescan::clear_marks();
+        let found = f(self, &world);
+        rescan::clear_marks();
+        self.expose();
+        self.resume(world);
+        found.ok_or(CollectError::NoMemory)
+    }
+
     /// Calls `f` for every object that is reached.
     pub(super) fn reachable(
         &mut self,
         f: &mut dyn FnMut(crate::raw::Object),
     ) -> Result<(), CollectError> {
-        init_world()?;
-        heap::critical::with(sweep::finish);
-        self.generations.forget();
-        let _stop = trace::span(Event::FinalStop);
-        let world = self.stop()?;
-        self.prepare(false);
-        rescan::clear_marks();
-        let marked = self.mark_only(&world, scope(), 1);
-        if marked.is_some() {
+        self.examine(|c, world| {
+            c.mark_only(world, scope(), 1)?;
             heap::find::each_of(!0, &mut |s| {
                 if crate::finalize::is_marked(s.base) {
                     f(s.object());
                 }
             });
-        }
-        rescan::clear_marks();
-        self.expose();
-        self.resume(world);
-        marked.map(|_| ()).ok_or(CollectError::NoMemory)
+            Some(())
+        })
     }
 
     /// What refers to the object that begins at `target`.
     pub(super) fn referrer(&mut self, target: usize) -> Result<Referrer, CollectError> {
-        init_world()?;
-        heap::critical::with(sweep::finish);
-        self.generations.forget();
-        let _stop = trace::span(Event::FinalStop);
-        let world = self.stop()?;
-        self.prepare(false);
-        rescan::clear_marks();
-        let found = referrer::search(&world, shared(), scope(), target);
-        rescan::clear_marks();
-        self.expose();
-        self.resume(world);
-        found.ok_or(CollectError::NoMemory)
+        self.examine(|_, world| referrer::search(world, shared(), scope(), target))
     }
 
     /// Calls `f` for every allocated object of kind `Malloc` that is not reached when malloc'ed memory is no root.
@@ -152,25 +151,15 @@ impl Cycle {
         &mut self,
         f: &mut dyn FnMut(crate::raw::Object, u32),
     ) -> Result<(), CollectError> {
-        init_world()?;
-        heap::critical::with(sweep::finish);
-        self.generations.forget();
-        let _stop = trace::span(Event::FinalStop);
-        let world = self.stop()?;
-        self.prepare(false);
-        rescan::clear_marks();
         let scope = Scope {
             traced: kinds(heap::is_collected) | 1 << Kind::Malloc.bit(),
             explicit: kinds(|k| !heap::is_collected(k) && k != Kind::Malloc && k.is_scanned()),
             tagged: true,
         };
-        let marked = self.mark(&world, scope, None, 1);
-        if marked.is_some() {
+        self.examine(|c, world| {
+            c.mark(world, scope, None, 1)?;
             crate::leaks::each_unmarked(f);
-        }
-        rescan::clear_marks();
-        self.expose();
-        self.resume(world);
-        marked.map(|_| ()).ok_or(CollectError::NoMemory)
+            Some(())
+        })
     }
 }

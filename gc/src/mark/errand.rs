@@ -6,7 +6,9 @@
 use super::pool;
 use crate::sys::lock::Lock;
 use core::hint::spin_loop;
-use core::sync::atomic::{AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::{
+    AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 #[derive(Clone, Copy)]
 struct Errand {
@@ -17,6 +19,8 @@ struct Errand {
 static ERRAND: Lock<Option<Errand>> = Lock::new(None);
 /// The next part's number.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
+/// The leader has not come to the end.
+static UNDER_WAY: AtomicBool = AtomicBool::new(false);
 /// Helpers between taking the errand and leaving it.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
@@ -25,6 +29,7 @@ pub fn begin(parts: usize, run: fn(usize)) {
     {
         let mut errand = ERRAND.lock();
         NEXT.store(0, Relaxed);
+        UNDER_WAY.store(true, Relaxed);
         *errand = Some(Errand { parts, run });
     }
     pool::wake();
@@ -39,6 +44,7 @@ pub fn finish() {
     while AT_WORK.load(Acquire) != 0 {
         spin_loop();
     }
+    UNDER_WAY.store(false, Relaxed);
 }
 
 fn work(e: Errand) {
@@ -68,7 +74,7 @@ pub fn help() {
     work(e);
     AT_WORK.fetch_sub(1, Release);
     for _ in 0..PATIENCE {
-        if ERRAND.lock().is_none() {
+        if !UNDER_WAY.load(Relaxed) {
             return;
         }
         spin_loop();
@@ -81,12 +87,12 @@ pub fn after_fork_child() {
     unsafe { ERRAND.reset() };
     *ERRAND.lock() = None;
     AT_WORK.store(0, Relaxed);
+    UNDER_WAY.store(false, Relaxed);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::sync::atomic::AtomicBool;
     use std::thread;
 
     const PARTS: usize = 300;

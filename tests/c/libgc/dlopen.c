@@ -6,14 +6,9 @@ enum { OBJECTS = 100 };
 static struct watch watch;
 static int asked;
 
-NOINLINE static void fill(void **where)
+static void fill(void **where)
 {
-    watch_start(&watch);
-    for (int i = 0; i < OBJECTS; i++) {
-        where[i] = GC_MALLOC(64);
-        watch_add(&watch, where[i]);
-    }
-    clear_stack();
+    watch_fill(&watch, where, OBJECTS);
 }
 
 static int GC_CALLBACK has_roots(const char *name, void *start, size_t size)

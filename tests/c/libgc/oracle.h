@@ -103,4 +103,22 @@ static UNUSED const char *watch_amount(const struct watch *watch)
     int alive = watch_alive(watch);
     return alive == watch->count ? "all" : amount(alive, watch->count);
 }
+
+/* Begins anew with `n` objects of 64 bytes, which nothing but `where` refers to. */
+NOINLINE static UNUSED void watch_fill(struct watch *watch, void **where, int n)
+{
+    watch_start(watch);
+    for (int i = 0; i < n; i++) {
+        where[i] = GC_MALLOC(64);
+        watch_add(watch, where[i]);
+    }
+    clear_stack();
+}
+
+/* Says how many are left after a collection. */
+static UNUSED void watch_tell(const struct watch *watch, const char *name)
+{
+    collect();
+    say("%s: %s", name, watch_amount(watch));
+}
 #endif

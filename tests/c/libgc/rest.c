@@ -16,20 +16,14 @@ enum { OBJECTS = 100 };
 static struct watch watch;
 static void *excluded[OBJECTS + 8];
 
-NOINLINE static void fill(void **where)
+static void fill(void **where)
 {
-    watch_start(&watch);
-    for (int i = 0; i < OBJECTS; i++) {
-        where[i] = GC_MALLOC(64);
-        watch_add(&watch, where[i]);
-    }
-    clear_stack();
+    watch_fill(&watch, where, OBJECTS);
 }
 
 static void tell(const char *name)
 {
-    collect();
-    say("%s: %s", name, watch_amount(&watch));
+    watch_tell(&watch, name);
 }
 
 static void forgotten_roots(void)
